@@ -1,0 +1,57 @@
+"""What an engine is: a face crop and a recipe in, a patch out. Engines know recipes, never a command's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What an engine can do and what it needs.
+
+    `crop_sizes_px` lists the crop sizes it accepts, the default first; `templates` names the alignment of its canvas
+    crops by recipe. `weights` are catalog names, `extras` extras of this package. `relights` says that the patch already
+    carries the canvas's light, so that no colour match is wanted.
+    """
+
+    name: str
+    recipes: frozenset[str]
+    crop_sizes_px: tuple[int, ...]
+    templates: dict[str, TemplateName]
+    summary: str
+    licence: str
+    weights: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    needs_cuda: bool = False
+    relights: bool = False
+
+
+class Engine(Protocol):
+    """One contract suite (`tests/contract/test_engines.py`) runs every engine.
+
+    `render` is a pure function of its requests: the same request gives the same patch, whatever else is in the batch.
+    """
+
+    spec: EngineSpec
+
+    def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> Any:
+        """Digest the stills of one person, once a video, into the engine's own identity state.
+
+        `motion` is the landmark track that will provide pose and expression (the driving face's for reenact, the canvas
+        face's otherwise), so that an engine can find its neutral. Raises NoFaceError for sources it cannot use.
+        """
+        ...
+
+    def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
+        """One patch a request, in order, in the pixels of the request's canvas crop."""
+        ...
+
+    def close(self) -> None:
+        """Give back threads and memory. Calling it twice is allowed."""
+        ...
