@@ -93,8 +93,8 @@ class MediaInfo:
 class Frame:
     """One decoded picture, untouched: the decoder's own planes, in the decoder's orientation and pixel format.
 
-    `planes` are views (height, width) or (height, width, channels), uint8 or uint16, of `native`, the decoder's own frame
-    object, which the writer passes on when nothing was pasted. The planes must never be written to: the decoder still
+    `planes` are views (height, width) or (height, width, channels), uint8 or uint16, of `native`, the decoder's own
+    frame object, which the writer passes on when nothing was pasted. The planes must never be written to: the decoder still
     refers to them. `media.color.put_roi` returns a new frame.
     """
 
@@ -213,8 +213,8 @@ class Crop:
 class EditRequest:
     """What an engine is asked for one face of one frame.
 
-    `canvas` is the crop that will be replaced; `identity` is what the engine's own `prepare` returned; `providers` gives
-    a crop for each attribute whose provider in `recipe` is `driving` or `query`. `hole_mask` is uint8 (S, S), 255 where
+    `canvas` is the crop that will be replaced; `identity` is what the engine's own `prepare` returned; `providers`
+    gives a crop for each attribute whose provider in `recipe` is `driving` or `query`. `hole_mask` is uint8 (S, S), 255 where
     an inpainting task asks for new content.
     """
 

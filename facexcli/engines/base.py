@@ -16,8 +16,8 @@ class EngineSpec:
     """What an engine can do and what it needs.
 
     `crop_sizes_px` lists the crop sizes it accepts, the default first; `templates` names the alignment of its canvas
-    crops by recipe. `weights` are catalog names, `extras` extras of this package. `relights` says that the patch already
-    carries the canvas's light, so that no colour match is wanted.
+    crops by recipe. `weights` are catalog names, `extras` extras of this package. `relights` says that the patch
+    already carries the canvas's light, so that no colour match is wanted.
     """
 
     name: str
