@@ -214,8 +214,8 @@ class EditRequest:
     """What an engine is asked for one face of one frame.
 
     `canvas` is the crop that will be replaced; `identity` is what the engine's own `prepare` returned; `providers`
-    gives a crop for each attribute whose provider in `recipe` is `driving` or `query`. `hole_mask` is uint8 (S, S), 255 where
-    an inpainting task asks for new content.
+    gives a crop for each attribute whose provider in `recipe` is `driving` or `query`. `hole_mask` is uint8 (S, S),
+    255 where an inpainting task asks for new content.
     """
 
     canvas: Crop
