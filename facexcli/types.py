@@ -94,8 +94,8 @@ class Frame:
     """One decoded picture, untouched: the decoder's own planes, in the decoder's orientation and pixel format.
 
     `planes` are views (height, width) or (height, width, channels), uint8 or uint16, of `native`, the decoder's own
-    frame object, which the writer passes on when nothing was pasted. The planes must never be written to: the decoder still
-    refers to them. `media.color.put_roi` returns a new frame.
+    frame object, which the writer passes on when nothing was pasted. The planes must never be written to: the decoder
+    still refers to them. `media.color.put_roi` returns a new frame.
     """
 
     index: int
