@@ -1,0 +1,63 @@
+"""Which engines exist, and which one a run takes. Third parties add theirs through the entry-point group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from facexcli.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from facexcli.engines.base import Engine
+
+ENTRY_POINT_GROUP = "facexcli.engines"
+
+
+def _mesh() -> Engine:
+    from facexcli.engines.mesh.engine import MeshEngine
+
+    return MeshEngine()
+
+
+_EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """An open engine, and one line that says why it was taken."""
+
+    engine: Engine
+    reason: str
+
+
+def engine_factories() -> Mapping[str, Callable[[], Engine]]:
+    """Every known engine by name; an entry point may not take the name of an embedded engine."""
+    factories = dict(_EMBEDDED)
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        factories.setdefault(entry_point.name, entry_point.load)
+    return factories
+
+
+def open_engine(name: str, recipe_name: str) -> EngineChoice:
+    """Open the engine called `name`, or for `auto` the best one that can do the recipe with what is installed.
+
+    Raises UsageError for an unknown name, or an engine that cannot do the recipe.
+    """
+    factories = engine_factories()
+    if name == "auto":
+        return EngineChoice(_checked(factories["mesh"](), recipe_name), "the embedded engine; it needs no weights")
+    if name not in factories:
+        raise unknown_name("engine", name, [*factories, "auto"])
+    return EngineChoice(_checked(factories[name](), recipe_name), "asked for with --engine")
+
+
+def _checked(engine: Engine, recipe_name: str) -> Engine:
+    if recipe_name not in engine.spec.recipes:
+        able = ", ".join(sorted(engine.spec.recipes))
+        name = engine.spec.name
+        engine.close()
+        raise UsageError(f"engine {name!r} cannot do {recipe_name!r}", f"it can do: {able}")
+    return engine
