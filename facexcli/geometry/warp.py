@@ -18,7 +18,6 @@ from scipy.linalg import lu_factor, lu_solve
 from facexcli.types import Array
 
 _TINY = np.float32(1e-12)
-_NO_SECOND_MAP = np.empty(0, np.float32)
 
 
 class ThinPlate:
@@ -131,7 +130,8 @@ def warp_image(
     image: Array, source_map: Array, interpolation: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_REPLICATE
 ) -> Array:
     """Sample `image` (any depth, 1 to 4 channels) at source_map float32 (h, w, 2): (h, w) or (h, w, channels)."""
-    warped: Array = cv2.remap(image, source_map, _NO_SECOND_MAP, interpolation, borderMode=border)
+    # None is right, whatever the stubs say: with an empty array OpenCV 5 takes the map for something else.
+    warped: Array = cv2.remap(image, source_map, None, interpolation, borderMode=border)  # type: ignore[call-overload]
     return warped
 
 
