@@ -1,0 +1,1 @@
+"""The presets that come with facex: TOML files of settings, read by `facexcli.config`."""

@@ -1,0 +1,251 @@
+"""Every setting, declared once: name, type, range, default, help and option.
+
+A group of settings is a table of the same name in a TOML file (`[look]`, `[output]`, ...), and the editing commands
+derive their options from the same declarations. `facexcli.config` says which file or option has the last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """How a setting appears on the command line. The metavar of a choice is the list of its values."""
+
+    option: str
+    panel: str
+    metavar: str = ""
+    repeatable: bool = False
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Group):
+    """Which engine."""
+
+    name: Annotated[str, Flag("--engine", "Engine and recipe", "NAME")] = Field(
+        default="auto", min_length=1, description="auto takes the best one that is installed; see `facex engines`"
+    )
+
+
+class RecipeSettings(_Group):
+    """Changes to the task's recipe; `facexcli.recipes` checks the names against it."""
+
+    take: Annotated[tuple[str, ...], Flag("--take", "Engine and recipe", "ATTR=FROM", repeatable=True)] = Field(
+        default=(), description="take an attribute from canvas, source or driving; repeatable"
+    )
+    regions: Annotated[tuple[str, ...], Flag("--regions", "Engine and recipe", "A,B,...")] = Field(
+        default=(), description="change only these: eyebrows, eyes, nose, lips, skin"
+    )
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class PeopleSettings(_Group):
+    """Which faces are edited, and how they are found."""
+
+    faces: Annotated[str, Flag("--faces", "People", "largest|all|first|ID,ID")] = Field(
+        default="largest",
+        pattern=r"^(largest|all|first|\d+(,\d+)*)$",
+        description="whose face in the target; the numbers are those of `facex faces`",
+    )
+    match: Annotated[Path | None, Flag("--match", "People", "REF.jpg")] = Field(
+        default=None, description="only the person on this picture"
+    )
+    min_face_px: Annotated[int, Flag("--min-face", "People", "PX")] = Field(
+        default=40, ge=8, le=4096, description="ignore faces smaller than this"
+    )
+    no_face: Annotated[Literal["error", "pass"], Flag("--no-face", "People")] = Field(
+        default="error", description="a target without a face: stop, or copy it unchanged"
+    )
+    analyzer: Annotated[Literal["auto", "dlib", "insightface"], Flag("--analyzer", "People")] = Field(
+        default="auto", description="what finds faces; auto takes the best that is installed"
+    )
+    analysis: Annotated[Path | None, Flag("--analysis", "People", "FILE")] = Field(
+        default=None, description="use the faces saved by `facex faces --save`"
+    )
+
+
+class LookSettings(_Group):
+    """How the new face sits in the picture."""
+
+    feather: Annotated[float, Flag("--feather", "Look", "0..1")] = Field(
+        default=0.5, ge=0, le=1, description="softness of the edge"
+    )
+    color: Annotated[Literal["match", "none"], Flag("--color", "Look")] = Field(
+        default="match", description="give the new face the colours of the target's"
+    )
+    blend: Annotated[Literal["multiband", "feather", "poisson"], Flag("--blend", "Look")] = Field(
+        default="multiband", description="how the edge is blended"
+    )
+    occlusion: Annotated[Literal["auto", "off"], Flag("--occlusion", "Look")] = Field(
+        default="auto", description="keep in front what is in front of the face"
+    )
+    smooth: Annotated[float, Flag("--smooth", "Look", "0..1")] = Field(
+        default=0.5, ge=0, le=1, description="steadiness over time"
+    )
+    strength: Annotated[float, Flag("--strength", "Look", "0..1")] = Field(
+        default=1.0, ge=0, le=1, description="how much of the change is made"
+    )
+
+
+class SamplingSettings(_Group):
+    """Randomness."""
+
+    seed: Annotated[int, Flag("--seed", "Sampling and compute", "N")] = Field(
+        default=0, ge=0, lt=2**63, description="root of all random numbers"
+    )
+
+
+class ComputeSettings(_Group):
+    """Where the work is done."""
+
+    device: Annotated[str, Flag("--device", "Sampling and compute", "auto|cpu|cuda[:N]")] = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs"
+    )
+
+
+class RangeSettings(_Group):
+    """Which part of the target, or of the driving video."""
+
+    trim: Annotated[str, Flag("--trim", "Range and output", "START..END")] = Field(
+        default="", description="only this part, in seconds, h:m:s or #frame"
+    )
+
+    @field_validator("trim")
+    @classmethod
+    def _check(cls, value: str) -> str:
+        parse_trim(value)
+        return value
+
+
+class EncodeSettings(_Group):
+    """How the output is encoded."""
+
+    codec: Annotated[str, Flag("--codec", "Range and output", "NAME")] = Field(
+        default="auto", min_length=1, description="auto, h264, hevc, av1, prores, ffv1, or an encoder"
+    )
+    crf: Annotated[int, Flag("--crf", "Range and output", "N")] = Field(
+        default=18, ge=0, le=63, description="quality: lower is better and larger"
+    )
+    encoder_preset: Annotated[str, Flag("--encoder-preset", "Range and output", "NAME")] = Field(
+        default="veryfast", min_length=1, description="the encoder's own speed preset"
+    )
+    pix_fmt: Annotated[str, Flag("--pix-fmt", "Range and output", "NAME")] = Field(
+        default="auto", min_length=1, description="auto keeps the input's bit depth and chroma"
+    )
+    audio: Annotated[Literal["copy", "none"], Flag("--audio", "Range and output")] = Field(
+        default="copy", description="copy every audio stream, or none"
+    )
+
+
+class TalkSettings(_Group):
+    """What the command line says on standard error."""
+
+    progress: Annotated[Literal["auto", "rich", "plain", "jsonl", "none"], Flag("--progress", "Talk")] = Field(
+        default="auto", description="auto: bars on a terminal, plain lines elsewhere"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Flag("--log-level", "Talk")] = Field(
+        default="info", description="the least important message that is shown"
+    )
+
+
+class Settings(_Group):
+    """All settings of a run. Immutable; compared by value; every one has its default."""
+
+    engine: EngineSettings = EngineSettings()
+    recipe: RecipeSettings = RecipeSettings()
+    people: PeopleSettings = PeopleSettings()
+    look: LookSettings = LookSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    compute: ComputeSettings = ComputeSettings()
+    range: RangeSettings = RangeSettings()
+    output: EncodeSettings = EncodeSettings()
+    talk: TalkSettings = TalkSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One setting: its table and key in a file, its option, and pydantic's description of the rest."""
+
+    group: str
+    name: str
+    flag: Flag
+    field: FieldInfo
+
+    @property
+    def key(self) -> str:
+        return f"{self.group}.{self.name}"
+
+    @property
+    def parameter(self) -> str:
+        """The option as a Python name: `min_face` for --min-face. `resolve` takes flags under this name."""
+        return self.flag.option.removeprefix("--").replace("-", "_")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a Literal; empty for other types."""
+        return get_args(self.field.annotation) if get_origin(self.field.annotation) is Literal else ()
+
+    @property
+    def metavar(self) -> str:
+        return self.flag.metavar or "|".join(self.choices)
+
+
+def declarations() -> tuple[Declaration, ...]:
+    """Every setting, in the order of the help."""
+    found = []
+    for group, outer in Settings.model_fields.items():
+        model = outer.annotation
+        assert isinstance(model, type) and issubclass(model, _Group)
+        for name, field in model.model_fields.items():
+            (flag,) = (item for item in field.metadata if isinstance(item, Flag))
+            found.append(Declaration(group, name, flag, field))
+    return tuple(found)
+
+
+def parse_trim(text: str) -> tuple[Fraction | int | None, Fraction | int | None]:
+    """START..END as (start, stop): a Fraction is seconds, an int a frame number, None an end that was left out.
+
+    Raises ValueError for anything else, and for an end that is not after its start where the units allow to tell.
+    """
+    if not text:
+        return None, None
+    start_text, separator, stop_text = text.partition("..")
+    if not separator or not (start_text or stop_text):
+        raise ValueError(f"{text!r} is not START..END; for example 2.5..8, 0:01:00.. or #10..#50")
+    start, stop = _parse_time(start_text), _parse_time(stop_text)
+    if start is not None and stop is not None and isinstance(start, int) is isinstance(stop, int) and stop <= start:
+        raise ValueError(f"{text!r} ends before it starts")
+    return start, stop
+
+
+def _parse_time(text: str) -> Fraction | int | None:
+    if not text:
+        return None
+    if text.startswith("#") and text[1:].isdecimal():
+        return int(text[1:])
+    parts = text.split(":")
+    if len(parts) > 3 or not all(part.isdecimal() for part in parts[:-1]) or parts[-1][:1] not in "0123456789.":
+        raise ValueError(f"{text!r} is not a time; write seconds, h:m:s or #frame")
+    try:
+        seconds = Fraction(parts[-1])
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time; write seconds, h:m:s or #frame") from None
+    for place, part in enumerate(reversed(parts[:-1]), start=1):
+        seconds += int(part) * 60**place
+    return seconds
