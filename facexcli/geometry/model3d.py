@@ -1,0 +1,233 @@
+"""Pose and expression of a face from 68 landmarks, by the embedded mean face under weak perspective.
+
+    landmarks = scale * (rotation @ points)[:2] + translation                     (scaled orthography)
+
+Face space: unit is the distance of the outer eye corners of the mean face, origin midway between them, x to the right of
+the picture, y down, z away from the camera. Angles as in `types.Face`: yaw > 0 turns to the picture's right, pitch > 0 looks
+down, roll > 0 tilts clockwise; rotation = roll about z @ yaw about y @ pitch about x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facexcli.geometry.face_shape import EYES, MEAN_SHAPE, RIGID_WEIGHTS
+from facexcli.types import LANDMARK_COUNT, Array
+
+if TYPE_CHECKING:
+    from facexcli.types import Motion
+
+_STEPS = 8
+_RESIDUAL_SCALE = 0.06
+"""Residuals of this size, in face units, count half: the spread of points between persons."""
+_LEAST_COSINE = 0.35
+"""Foreshortening is undone up to the factor that belongs to 70 degrees; beyond, noise would grow without bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """A weak-perspective camera on face space. rotation: float64 (3, 3); scale: pixels a face unit; translation_px (2,)."""
+
+    rotation: Array
+    scale: float
+    translation_px: Array
+
+    @property
+    def yaw_deg(self) -> float:
+        return float(np.degrees(np.arcsin(np.clip(self.rotation[2, 0], -1.0, 1.0))))
+
+    @property
+    def pitch_deg(self) -> float:
+        return float(np.degrees(np.arctan2(self.rotation[2, 1], self.rotation[2, 2])))
+
+    @property
+    def roll_deg(self) -> float:
+        return float(np.degrees(np.arctan2(self.rotation[1, 0], self.rotation[0, 0])))
+
+
+@dataclass(frozen=True, slots=True)
+class NeutralFace:
+    """The resting face of one person, and how it is usually held.
+
+    points: float64 (68, 3) in face space, mouth closed, eyes open, everything else at its median. pose: the median pose.
+    eye_opening_open, eye_opening_closed: float64 (2,), lid distance over eye width (as `evaluate.measures.eye_opening`) of
+    each eye when it is open, and when it is shut.
+    """
+
+    points: Array
+    pose: Pose
+    eye_opening_open: Array
+    eye_opening_closed: Array
+
+
+def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Array:
+    """float64 (3, 3), the inverse of the angles of `Pose`."""
+    yaw, pitch, roll = np.radians([-yaw_deg, pitch_deg, roll_deg])
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x)
+
+
+def project(points: Array, pose: Pose) -> Array:
+    """Points of face space (N, 3) to pixels: float64 (N, 2)."""
+    return np.asarray(pose.scale * np.asarray(points, np.float64) @ pose.rotation[:2].T + pose.translation_px)
+
+
+def fit_pose(landmarks_px: Array, shape: Array = MEAN_SHAPE) -> Pose:
+    """The pose of `shape` (68, 3) that explains landmarks_px (68, 2), given in square pixels.
+
+    Robust least squares over the points that move with the skull; expression and identity are left to `unpose`.
+    """
+    return fit_poses(np.asarray(landmarks_px)[None], shape)[0]
+
+
+def fit_poses(landmarks_px: Array, shape: Array = MEAN_SHAPE) -> list[Pose]:
+    """`fit_pose` of landmarks_px (T, 68, 2), all at once.
+
+    Gauss-Newton on rotation, scale and translation with Geman-McClure weights, from the orthonormalised affine fit.
+    Raises ValueError for another shape of landmarks.
+    """
+    landmarks = np.asarray(landmarks_px, np.float64)
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (LANDMARK_COUNT, 2):
+        raise ValueError(f"landmarks_px must be (T, 68, 2), got {landmarks.shape}")
+    rotations, scales, shifts = _affine_start(landmarks, shape)
+    for _ in range(_STEPS):
+        turned = np.einsum("nij,kj->nki", rotations, shape)
+        residuals = landmarks - scales[:, None, None] * turned[..., :2] - shifts[:, None]
+        sizes = np.linalg.norm(residuals, axis=2) / scales[:, None]
+        weights = RIGID_WEIGHTS / (1.0 + (sizes / _RESIDUAL_SCALE) ** 2) ** 2
+        step = _gauss_newton_step(turned, residuals, weights, scales)
+        rotations = _rotations(np.clip(step[:, :3], -0.5, 0.5)) @ rotations
+        scales = scales * np.exp(np.clip(step[:, 3], -0.5, 0.5))
+        shifts = shifts + step[:, 4:]
+    return [Pose(r, float(s), t) for r, s, t in zip(rotations, scales, shifts, strict=True)]
+
+
+def reprojection_error(landmarks_px: Array, pose: Pose, shape: Array = MEAN_SHAPE) -> float:
+    """Root of the weighted mean squared distance between landmarks (68, 2) and the posed shape, in face units."""
+    squared = ((np.asarray(landmarks_px, np.float64) - project(shape, pose)) ** 2).sum(axis=1)
+    return float(np.sqrt(np.average(squared, weights=RIGID_WEIGHTS)) / pose.scale)
+
+
+def unpose(landmarks_px: Array, pose: Pose, shape: Array = MEAN_SHAPE) -> Array:
+    """Landmarks (68, 2) in the face's own frame: float64 (68, 3).
+
+    Each point keeps the depth of `shape`; x and y are those that project to the landmark, so `project(unpose(l, p), p)`
+    gives l back (up to yaws of about 70 degrees, where foreshortening is no longer undone).
+    """
+    in_plane = (np.asarray(landmarks_px, np.float64) - pose.translation_px) / pose.scale
+    residuals = in_plane - shape @ pose.rotation[:2].T
+    left, singular, right = np.linalg.svd(pose.rotation[:2, :2])
+    inverse = (right.T / np.maximum(singular, _LEAST_COSINE)) @ left.T
+    points = np.array(shape, np.float64)
+    points[:, :2] += residuals @ inverse.T
+    return points
+
+
+def personal_shape(landmarks_px: Array, pose: Pose, shape: Array = MEAN_SHAPE) -> Array:
+    """The shape (68, 3) of one portrait: as `unpose`, but each point moves least, so that it projects to its landmark exactly."""
+    in_plane = (np.asarray(landmarks_px, np.float64) - pose.translation_px) / pose.scale
+    return np.asarray(shape + (in_plane - shape @ pose.rotation[:2].T) @ pose.rotation[:2])
+
+
+def _affine_start(landmarks: Array, shape: Array) -> tuple[Array, Array, Array]:
+    """Rotations (N, 3, 3), scales (N,), shifts (N, 2): the weighted affine fit, made orthonormal."""
+    weights = RIGID_WEIGHTS / RIGID_WEIGHTS.sum()
+    shape_mean, means = weights @ shape, np.einsum("k,nki->ni", weights, landmarks)
+    centred = shape - shape_mean
+    normal = np.einsum("k,ka,kb->ab", weights, centred, centred)
+    # Identity blurs the depth that few near-frontal points see: a ridge keeps the start from taking it for rotation.
+    normal += 1e-3 * np.trace(normal) * np.eye(3)
+    affine = np.einsum("nki,k,ka->nia", landmarks - means[:, None], weights, centred) @ np.linalg.inv(normal)
+    left, singular, right = np.linalg.svd(affine, full_matrices=False)
+    axes = left @ right
+    rotations = np.concatenate([axes, np.cross(axes[:, 0], axes[:, 1])[:, None]], axis=1)
+    scales = np.maximum(singular.mean(axis=1), 1e-9)
+    return rotations, scales, means - scales[:, None] * (axes @ shape_mean)
+
+
+def _gauss_newton_step(turned: Array, residuals: Array, weights: Array, scales: Array) -> Array:
+    """(N, 6): rotation vector, log scale and translation that lower the weighted residuals (N, 68, 2)."""
+    jacobian = np.zeros((*residuals.shape, 6))
+    jacobian[..., 0, 1], jacobian[..., 0, 2] = turned[..., 2], -turned[..., 1]
+    jacobian[..., 1, 0], jacobian[..., 1, 2] = -turned[..., 2], turned[..., 0]
+    jacobian[..., 3] = turned[..., :2]
+    jacobian[..., :4] *= scales[:, None, None, None]
+    jacobian[..., 0, 4] = jacobian[..., 1, 5] = 1.0
+    weighted = jacobian * weights[..., None, None]
+    normal = np.einsum("nkia,nkib->nab", weighted, jacobian, optimize=True)
+    # Relative damping keeps a degenerate view (all points coincide) from raising.
+    diagonal = np.einsum("naa->na", normal)
+    normal[:, range(6), range(6)] += 1e-6 * diagonal + 1e-12
+    right = np.einsum("nkia,nki->na", weighted, residuals)
+    return np.asarray(np.linalg.solve(normal, right[..., None])[..., 0])
+
+
+def _rotations(vectors: Array) -> Array:
+    """Rodrigues' formula for rotation vectors (N, 3): (N, 3, 3)."""
+    angles = np.linalg.norm(vectors, axis=1)
+    axes = vectors / np.maximum(angles, 1e-12)[:, None]
+    cross = np.zeros((len(vectors), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -axes[:, 2], axes[:, 1], -axes[:, 0]
+    cross -= cross.transpose(0, 2, 1)
+    sine, cosine = np.sin(angles)[:, None, None], np.cos(angles)[:, None, None]
+    return np.asarray(np.eye(3) + sine * cross + (1 - cosine) * cross @ cross)
+
+
+def neutral_of(motion: Motion) -> NeutralFace:
+    """The resting face over a clip: robust against talking, blinking and turning, and not the first frame.
+
+    The lips, chin and outline are the mean over the quarter of the frames in which the mouth is the least open, the lids over
+    the half in which the eyes are the most open, everything else the median; all in face space, so that the pose plays
+    no part. The shape is refined once: poses fitted with the person's own proportions separate better from expression.
+    """
+    landmarks = np.asarray(motion.landmarks_px, np.float64)
+    shape = MEAN_SHAPE
+    for _ in range(2):
+        poses = fit_poses(landmarks, shape)
+        faces = np.stack([unpose(frame, pose, shape) for frame, pose in zip(landmarks, poses, strict=True)])
+        shape = _resting(faces)
+    openings = np.stack([[_eye_opening(face, eye) for eye in EYES] for face in faces])
+    opened = np.quantile(openings, 0.7, axis=0)
+    return NeutralFace(shape, _median_pose(poses), opened, _closed_level(openings, opened))
+
+
+def _resting(faces: Array) -> Array:
+    """The robust rest (68, 3) of unposed faces (T, 68, 3)."""
+    rest = np.median(faces, axis=0)
+    gaps = np.linalg.norm(faces[:, 61:64] - faces[:, 67:64:-1], axis=2).mean(axis=1)
+    closed = gaps <= np.quantile(gaps, 0.25)
+    for part in (slice(3, 14), slice(48, 68)):
+        rest[part] = np.median(faces[closed, part], axis=0)
+    for eye in EYES:
+        openings = np.array([_eye_opening(face, eye) for face in faces])
+        rest[eye] = np.median(faces[openings >= np.median(openings), eye], axis=0)
+    return np.asarray(rest)
+
+
+def _eye_opening(face: Array, eye: slice) -> float:
+    outer, upper_a, upper_b, inner, lower_b, lower_a = face[eye, :2]
+    lids = np.linalg.norm(upper_a - lower_a) + np.linalg.norm(upper_b - lower_b)
+    return float(lids / (2 * max(float(np.linalg.norm(outer - inner)), 1e-6)))
+
+
+def _closed_level(openings: Array, opened: Array) -> Array:
+    """What the landmarks call shut: the least opening of a clip with a blink, else a usual part of the open state."""
+    usual = 0.45 * opened
+    least = openings.min(axis=0)
+    return np.where(least < 0.6 * opened, np.maximum(least, 0.3 * opened), usual)
+
+
+def _median_pose(poses: list[Pose]) -> Pose:
+    yaw, pitch, roll = (
+        float(np.median([getattr(pose, name) for pose in poses])) for name in ("yaw_deg", "pitch_deg", "roll_deg")
+    )
+    return Pose(
+        rotation_matrix(yaw, pitch, roll),
+        float(np.median([pose.scale for pose in poses])),
+        np.median([pose.translation_px for pose in poses], axis=0),
+    )
