@@ -1,0 +1,67 @@
+"""The embedded engine: classical geometry on 68 landmarks. No network, no torch, any CPU."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from facexcli.engines.base import EngineSpec
+from facexcli.engines.mesh.swap import SwapState, prepare_swap, render_swap
+from facexcli.errors import NoFaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facexcli.types import Crop, EditRequest, Motion, Patch
+
+
+class MeshState:
+    """What is known of one person. Each kind of task digests it when it first asks, so that none pays for the other."""
+
+    def __init__(self, sources: Sequence[Crop], motion: Motion | None) -> None:
+        self._sources = tuple(sources)
+        self._motion = motion
+
+    @cached_property
+    def swap(self) -> SwapState:
+        return prepare_swap(self._sources)
+
+    @cached_property
+    def motion(self) -> Any:
+        from facexcli.engines.mesh.motion import prepare_motion
+
+        return prepare_motion(self._sources, self._motion)
+
+
+class MeshEngine:
+    """Swaps by warping the source's texture onto the canvas's face; reenacts by moving the canvas's own texture."""
+
+    spec = EngineSpec(
+        name="mesh",
+        recipes=frozenset({"swap", "reenact"}),
+        crop_sizes_px=(384, 256, 512),
+        templates={"swap": "ffhq", "reenact": "head"},
+        summary="embedded: warps by 68 landmarks; any CPU, no weights, no network",
+        licence="Apache-2.0",
+    )
+
+    def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> MeshState:
+        """See `Engine.prepare`. Raises NoFaceError when `sources` is empty."""
+        if not sources:
+            raise NoFaceError("no still of the source has a face")
+        return MeshState(sources, motion)
+
+    def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
+        """See `Engine.render`."""
+        return [self._render_one(request) for request in requests]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _render_one(self, request: EditRequest) -> Patch:
+        state: MeshState = request.identity
+        if request.recipe.moves:
+            from facexcli.engines.mesh.motion import render_motion
+
+            return render_motion(state.motion, request)
+        return render_swap(state.swap, request)

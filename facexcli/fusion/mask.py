@@ -1,0 +1,125 @@
+"""Soft masks drawn from 68 landmarks (iBUG order): the face with its forehead, its features, its openings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facexcli.recipes import FACE_REGIONS
+from facexcli.types import Array
+
+if TYPE_CHECKING:
+    from facexcli.recipes import Recipe
+
+FEATURES = ("eyebrows", "eyes", "nose", "lips")
+_EYES = (range(36, 42), range(42, 48))
+_BROWS = (range(17, 22), range(22, 27))
+_OUTER_LIPS, _INNER_LIPS = range(48, 60), range(60, 68)
+_NOSE = (27, 31, 32, 33, 34, 35)
+_JAW = range(17)
+_FRACTION_BITS = 4
+
+
+def face_unit_px(landmarks_px: Array) -> float:
+    """A length that goes with the face and bears yaw: the geometric mean of its width and its brow-to-chin height,
+    scaled to the outer interocular distance of an average frontal face. In pixels."""
+    width = np.linalg.norm(landmarks_px[45] - landmarks_px[36])
+    height = np.linalg.norm(landmarks_px[8] - landmarks_px[27])
+    return float(max(width, 0.75 * height))
+
+
+def forehead_points(landmarks_px: Array, count: int = 9) -> Array:
+    """Where the hairline of an average face with these landmarks would be, from the left temple to the right.
+
+    The face's thirds are taken as equal (hairline to brow, brow to nose base, nose base to chin; Farkas, "Anthropometry
+    of the Head and Face", 1994) and the forehead as a half superellipse above the ears. float64 (count, 2), pixels.
+    """
+    points = np.asarray(landmarks_px, np.float64)
+    up = points[27] - points[8]
+    up /= np.linalg.norm(up)
+    left, right = points[0], points[16]
+    centre, half_width = (left + right) / 2, (right - left) / 2
+    brow = points[17:27].mean(axis=0)
+    third = float((brow - points[33]) @ up)
+    height = float((brow - centre) @ up) + 0.92 * third
+    # Under yaw the crown goes with the brows, not with the middle of the visible outline.
+    lean = (points[[21, 22]].mean(axis=0) - centre) - ((points[[21, 22]].mean(axis=0) - centre) @ up) * up
+    angle = np.linspace(np.pi, 0, count + 2)[1:-1]
+    across = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.8
+    along = np.sin(angle) ** 0.8
+    return np.asarray(centre + across[:, None] * half_width + along[:, None] * (height * up + lean))
+
+
+def fill(points_px: Array, size_px: int) -> Array:
+    """A filled polygon with an anti-aliased edge: uint8 (size, size), 255 inside. points_px (N, 2), crop pixels."""
+    canvas = np.zeros((size_px, size_px), np.uint8)
+    fixed = np.round(np.asarray(points_px, np.float64) * (1 << _FRACTION_BITS)).astype(np.int32)
+    cv2.fillPoly(canvas, [fixed.reshape(-1, 1, 2)], 255, cv2.LINE_AA, _FRACTION_BITS)
+    return canvas
+
+
+def face_outline(landmarks_px: Array, forehead: bool = True) -> Array:
+    """The closed outline of the face: jaw, then hairline or brows, float64 (N, 2)."""
+    points = np.asarray(landmarks_px, np.float64)
+    top = forehead_points(points)[::-1] if forehead else points[26:16:-1]
+    return np.vstack([points[_JAW], top])
+
+
+def region_masks(landmarks_px: Array, size_px: int) -> dict[str, Array]:
+    """Soft masks of FACE_REGIONS that add up to 1 everywhere: float32 (size, size) in 0..1. `skin` is the rest."""
+    points, unit = np.asarray(landmarks_px, np.float64), face_unit_px(landmarks_px)
+    scale = 0.5
+    half = round(size_px * scale)
+    masks: dict[str, Array] = {}
+    for name, parts, grow in (
+        ("eyebrows", [points[list(brow)] for brow in _BROWS], 0.11),
+        ("eyes", [points[list(eye)] for eye in _EYES], 0.12),
+        ("nose", [points[list(_NOSE)]], 0.09),
+        ("lips", [points[list(_OUTER_LIPS)]], 0.06),
+    ):
+        mask = np.zeros((half, half), np.uint8)
+        for part in parts:
+            fixed = np.round(part * scale * 16).astype(np.int32).reshape(-1, 1, 2)
+            closed = name != "eyebrows"
+            if closed:
+                cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, _FRACTION_BITS)
+            cv2.polylines(mask, [fixed], closed, 255, max(1, round(2 * grow * unit * scale)), cv2.LINE_AA, 4)
+        masks[name] = cv2.GaussianBlur(mask, (0, 0), 0.05 * unit * scale).astype(np.float32) / 255
+    # Neighbours share the ground between them, so that choosing both leaves no gap.
+    total = np.maximum(sum(masks.values()), 1.0)
+    masks = {name: mask / total for name, mask in masks.items()}
+    masks["skin"] = np.clip(1.0 - sum(masks.values()), 0.0, 1.0)
+    return {name: cv2.resize(mask, (size_px, size_px), interpolation=cv2.INTER_LINEAR) for name, mask in masks.items()}
+
+
+def face_alpha(landmarks_px: Array, size_px: int, recipe: Recipe, feather: float = 0.5, forehead: bool = True) -> Array:
+    """Where the source may show: the face inside its outline, or the regions that the recipe takes from the source.
+
+    Args:
+        landmarks_px: (68, 2), crop pixels.
+        recipe: rows of `FACE_REGIONS` that are not `canvas` open the mask.
+        feather: 0..1, the width of the soft edge, which lies inside the outline.
+        forehead: up to the hairline, else up to the brows.
+
+    Returns:
+        float32 (size, size) in 0..1, exactly 0 outside the outline and along the crop's rim.
+    """
+    unit = face_unit_px(landmarks_px)
+    half = round(size_px / 2)
+    inside = fill(face_outline(landmarks_px, forehead) / 2 - 0.25, half)
+    inside[[0, -1]] = 0
+    inside[:, [0, -1]] = 0
+    depth = cv2.distanceTransform((inside > 127).astype(np.uint8), cv2.DIST_L2, 3)
+    width = max(0.75, (0.02 + 0.3 * feather) * unit / 2)
+    ramp = cv2.GaussianBlur(np.clip((depth - 0.5) / width, 0, 1), (0, 0), 1.0)
+    ramp = np.clip((ramp - 0.02) / 0.98, 0, 1)
+    alpha: Array = cv2.resize(ramp * ramp * (3 - 2 * ramp), (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    taken = [region for region in FACE_REGIONS if recipe[region] != "canvas"]
+    if len(taken) < len(FACE_REGIONS):
+        masks = region_masks(landmarks_px, size_px)
+        alpha *= sum((masks[region] for region in taken), np.float32(0))
+    alpha[[0, -1]] = 0
+    alpha[:, [0, -1]] = 0
+    return alpha

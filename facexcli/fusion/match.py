@@ -1,0 +1,48 @@
+"""Make a patch look as if it were lit and filmed like the canvas: its light and tone, its sharpness, its grain."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from facexcli.types import Array
+
+_FLOOR = 4.0 / 255
+
+
+def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float, side: int = 48) -> Array:
+    """The ratio of the canvas's to the patch's low frequencies, from weighted pixels only.
+
+    A face's light is multiplicative and smooth, so the ratio of blurred pictures moves it from one face to the other
+    (Z. Liu, Y. Shan, Z. Zhang, "Expressive expression mapping with ratio images", SIGGRAPH 2001, used here on low
+    frequencies). Where no weighted pixel is near, the ratio of the whole face is taken.
+
+    Args:
+        patch_rgb, canvas_rgb: float32 (S, S, 3) in 0..1.
+        weight: float32 (side, side) in 0..1; 0 where either picture is not skin.
+        sigma_px: standard deviation of the blur, in crop pixels.
+
+    Returns:
+        float32 (side, side, 3), positive.
+    """
+    size = patch_rgb.shape[0]
+    sigma = max(0.5, sigma_px * side / size)
+    mass = weight[..., None]
+    pictures = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in (canvas_rgb, patch_rgb)]
+    total = float(weight.sum()) + 1e-6
+    means = [(picture * mass).sum(axis=(0, 1)) / total for picture in pictures]
+    near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+    # The prior weighs as much as a quarter of a fully weighted neighbourhood at its rim.
+    prior = np.float32(0.08)
+    low = [
+        (cv2.GaussianBlur(picture * mass, (0, 0), sigma) + prior * mean) / (near + prior)
+        for picture, mean in zip(pictures, means, strict=True)
+    ]
+    return np.asarray(np.clip((low[0] + _FLOOR) / (low[1] + _FLOOR), 0.2, 4.0), np.float32)
+
+
+def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float) -> Array:
+    """`patch_rgb` under the canvas's light, float32 (S, S, 3); see `light_gain`."""
+    size = patch_rgb.shape[0]
+    gain = light_gain(patch_rgb, canvas_rgb, weight, sigma_px, weight.shape[0])
+    return np.asarray(patch_rgb * cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
