@@ -123,7 +123,7 @@ class RangeSettings(_Group):
     """Which part of the target, or of the driving video."""
 
     trim: Annotated[str, Flag("--trim", "Range and output", "START..END")] = Field(
-        default="", description="only this part, in seconds, h:m:s or #frame"
+        default="", description="only this part, in seconds, hh:mm:ss or #frame"
     )
 
     @field_validator("trim")
@@ -241,11 +241,11 @@ def _parse_time(text: str) -> Fraction | int | None:
         return int(text[1:])
     parts = text.split(":")
     if len(parts) > 3 or not all(part.isdecimal() for part in parts[:-1]) or parts[-1][:1] not in "0123456789.":
-        raise ValueError(f"{text!r} is not a time; write seconds, h:m:s or #frame")
+        raise ValueError(f"{text!r} is not a time; write seconds, hh:mm:ss or #frame")
     try:
         seconds = Fraction(parts[-1])
     except ValueError:
-        raise ValueError(f"{text!r} is not a time; write seconds, h:m:s or #frame") from None
+        raise ValueError(f"{text!r} is not a time; write seconds, hh:mm:ss or #frame") from None
     for place, part in enumerate(reversed(parts[:-1]), start=1):
         seconds += int(part) * 60**place
     return seconds

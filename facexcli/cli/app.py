@@ -1,0 +1,82 @@
+"""The entry point: runs a command, and turns every error into two lines on standard error and an exit code.
+
+Nothing heavy is imported here at module level, so that Ctrl-C is understood as soon as the program starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from facexcli.cli import console
+from facexcli.cli.overview import overview
+from facexcli.errors import FacexError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+COMPLETION_VARIABLE = "_FACEX_COMPLETE"
+EXIT_INTERNAL = 1
+EXIT_PIPE_CLOSED = 141
+"""What a shell reports for a program that ended because nobody read its output."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run facex with `argv` (the process's own arguments by default). Returns the exit code; raises nothing."""
+    console.VOICE.reset()
+    try:
+        with _termination_as_interrupt():
+            return _run(list(sys.argv[1:] if argv is None else argv))
+    except FacexError as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        return _fail(Interrupted("interrupted"))
+    except BrokenPipeError:
+        _silence_output()
+        return EXIT_PIPE_CLOSED
+    except Exception as error:
+        message = f"internal error: {type(error).__name__}: {error}"
+        console.VOICE.error(message, "this is a bug in facex; -v shows the traceback", EXIT_INTERNAL)
+        return EXIT_INTERNAL
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments in ([], ["-h"], ["--help"]) and COMPLETION_VARIABLE not in os.environ:
+        console.print_result(overview().rstrip("\n"))
+        return 0 if arguments else UsageError.exit_code
+    from facexcli.cli.commands import run  # typer is not needed for the overview
+
+    return run(arguments)
+
+
+def _fail(error: FacexError) -> int:
+    console.VOICE.error(error.message, error.hint, error.exit_code)
+    return error.exit_code
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: everything is closed, and nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _silence_output() -> None:
+    """Python flushes standard output once more at exit, and would complain about the closed pipe."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

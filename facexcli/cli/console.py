@@ -1,0 +1,209 @@
+"""What the command line says: progress and messages on standard error, the result on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from facexcli.events import Informed, StageAdvanced, StageFinished, StageStarted, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress, TaskID
+
+    from facexcli.events import Event, Reporter
+    from facexcli.settings import TalkSettings
+
+_LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_PLAIN_INTERVAL_S = 2.0
+
+
+class Voice:
+    """How this process talks. The one piece of state of the command line: errors are told in the same manner."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Talk as one does before the options are known."""
+        self.progress = "auto"
+        self.level = _LEVELS["info"]
+
+    def listen(self, talk: TalkSettings) -> None:
+        """Take over the user's wishes."""
+        self.progress, self.level = talk.progress, _LEVELS[talk.log_level]
+
+    def error(self, message: str, hint: str, exit_code: int) -> None:
+        """Two lines, or one JSON object, on standard error; with the traceback before them at level debug."""
+        if self.level == _LEVELS["debug"]:
+            sys.stderr.write(traceback.format_exc())
+        if self.progress == "jsonl":
+            _json_line(sys.stderr, {"event": "error", "message": message, "hint": hint, "exit_code": exit_code})
+        else:
+            sys.stderr.write(f"facex: error: {_one_line(message)}\nhint: {_one_line(hint)}\n")
+        sys.stderr.flush()
+
+
+VOICE = Voice()
+
+
+def print_result(text: str) -> None:
+    """The result, on standard output; nothing else may go there."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """One JSON object on standard output."""
+    print_result(json.dumps(value, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def reporting() -> Iterator[Reporter]:
+    """The reporter that the user asked for; its bars are taken off the screen at the end, whatever happens."""
+    kind = VOICE.progress
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    if kind == "rich":
+        with _bars() as progress:
+            yield RichReporter(progress, VOICE.level)
+    elif kind == "jsonl":
+        yield JsonLinesReporter(sys.stderr, VOICE.level)
+    else:
+        yield PlainReporter(sys.stderr, VOICE.level, stages=kind == "plain")
+
+
+class PlainReporter:
+    """Lines for log files: a line a stage, another every two seconds while it runs, and the messages."""
+
+    def __init__(self, stream: TextIO, level: int = 1, *, stages: bool = True) -> None:
+        self._stream, self._level, self._stages = stream, level, stages
+        self._lock = threading.Lock()
+        self._totals: dict[str, tuple[int | None, str]] = {}
+        self._told_at_s = 0.0
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            line = self._line(event)
+            if line:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+
+    def _line(self, event: Event) -> str:
+        match event:
+            case Warned(message) | Informed(message):
+                return _message_line(event, message, self._level)
+            case StageStarted(stage, total, unit):
+                self._totals[stage] = total, unit
+                self._told_at_s = time.monotonic()
+            case StageAdvanced(stage, done, fps) if self._told_at_s + _PLAIN_INTERVAL_S <= time.monotonic():
+                self._told_at_s = time.monotonic()
+                total, unit = self._totals.get(stage, (None, "frames"))
+                return self._stage_line(f"{stage}: {_of(done, total)} {unit}, {fps:.1f}/s{_eta(done, total, fps)}")
+            case StageFinished(stage, done, wall_s):
+                unit = self._totals.get(stage, (None, "frames"))[1]
+                return self._stage_line(f"{stage}: {done} {unit} in {wall_s:.1f} s{_rate(done, wall_s)}")
+        return ""
+
+    def _stage_line(self, line: str) -> str:
+        return line if self._stages and self._level <= _LEVELS["info"] else ""
+
+
+class JsonLinesReporter:
+    """One JSON object a line: {"event", "stage", "done", "total", "fps", ...}, for the program that started us."""
+
+    def __init__(self, stream: TextIO, level: int = 1) -> None:
+        self._stream, self._level = stream, level
+        self._lock = threading.Lock()
+        self._totals: dict[str, int | None] = {}
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            if line := self._object(event):
+                _json_line(self._stream, line)
+
+    def _object(self, event: Event) -> dict[str, Any]:
+        match event:
+            case Warned(message) | Informed(message):
+                name = "warning" if isinstance(event, Warned) else "info"
+                return {"event": name, "message": message} if _LEVELS[name] >= self._level else {}
+            case StageStarted(stage, total, unit):
+                self._totals[stage] = total
+                return {"event": "stage_started", "stage": stage, "done": 0, "total": total, "unit": unit}
+            case StageAdvanced(stage, done, fps):
+                total = self._totals.get(stage)
+                return {"event": "progress", "stage": stage, "done": done, "total": total, "fps": round(fps, 2)}
+            case StageFinished(stage, done, wall_s):
+                speed = round(done / wall_s, 2) if wall_s > 0 else None
+                counts = {"stage": stage, "done": done, "total": done, "fps": speed}
+                return {"event": "stage_finished", **counts, "wall_s": round(wall_s, 3)}
+
+
+class RichReporter:
+    """A bar a stage, with its speed and the time that is left."""
+
+    def __init__(self, progress: Progress, level: int = 1) -> None:
+        self._progress, self._level = progress, level
+        self._tasks: dict[str, TaskID] = {}
+
+    def emit(self, event: Event) -> None:
+        match event:
+            case Warned(message) | Informed(message):
+                if line := _message_line(event, message, self._level):
+                    self._progress.console.print(line, markup=False, highlight=False)
+            case StageStarted(stage, total, unit):
+                self._tasks[stage] = self._progress.add_task(stage, total=total, speed="", unit=unit)
+            case StageAdvanced(stage, done, fps) if stage in self._tasks:
+                self._progress.update(self._tasks[stage], completed=done, speed=f"{fps:.1f}/s")
+            case StageFinished(stage, done, wall_s) if stage in self._tasks:
+                speed = f"{done / wall_s:.1f}/s" if wall_s > 0 else ""
+                self._progress.update(self._tasks[stage], completed=done, total=max(done, 1), speed=speed)
+                self._progress.stop_task(self._tasks[stage])
+
+
+def _bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:>15}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]} {task.fields[speed]:>9}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        expand=True,
+    )
+
+
+def _message_line(event: Event, message: str, level: int) -> str:
+    name = "warning" if isinstance(event, Warned) else "info"
+    prefix = "facex: warning: " if name == "warning" else "facex: "
+    return f"{prefix}{_one_line(message)}" if _LEVELS[name] >= level else ""
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done}/{total}" if total else str(done)
+
+
+def _eta(done: int, total: int | None, fps: float) -> str:
+    return f", {max(total - done, 0) / fps:.0f} s left" if total and fps > 0 else ""
+
+
+def _rate(done: int, wall_s: float) -> str:
+    return f" ({done / wall_s:.1f}/s)" if done > 1 and wall_s > 0 else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _json_line(stream: TextIO, value: dict[str, Any]) -> None:
+    stream.write(json.dumps(value, ensure_ascii=False) + "\n")
+    stream.flush()

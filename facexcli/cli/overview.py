@@ -1,0 +1,51 @@
+"""The table of commands, and the overview that `facex --help` shows. Imports nothing, to be there at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """The module whose `register` adds the command, its line in the overview, and the panel that it stands in."""
+
+    module: str
+    summary: str
+    panel: str
+
+
+COMMANDS: dict[str, Command] = {
+    "swap": Command("facexcli.cli.swap", "Put the face of SOURCE into TARGET.", "Edit"),
+    "reenact": Command("facexcli.cli.reenact", "Make the face of SOURCE move like the one in DRIVING.", "Edit"),
+    "faces": Command("facexcli.cli.faces", "Show who is where in an image or a video.", "Look"),
+    "engines": Command("facexcli.cli.engines", "List the engines and what they can do.", "Look"),
+    "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
+    "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
+    "demo": Command("facexcli.cli.demo", "Make a short clip, swap it and reenact it.", "Try"),
+}
+
+_HEAD = """\
+Usage: facex COMMAND [OPTIONS] ...
+
+Edit faces in video.
+
+  facex swap alice.jpg clip.mp4 -o out.mp4
+  facex reenact alice.jpg --driving clip.mp4 -o out.mp4
+"""
+
+_TAIL = """
+Options
+  --version             Show the version.
+  --install-completion  Install completion for the current shell.
+  --show-completion     Print the completion script of the current shell.
+  -h, --help            Show this overview.
+
+`facex COMMAND --help` explains a command and gives an example.
+"""
+
+
+def overview() -> str:
+    """What facex can do, in fewer than 80 columns."""
+    panels: dict[str, list[str]] = {}
+    for name, command in COMMANDS.items():
+        panels.setdefault(command.panel, []).append(f"  {name:<9} {command.summary}\n")
+    return _HEAD + "".join(f"\n{panel}\n{''.join(lines)}" for panel, lines in panels.items()) + _TAIL

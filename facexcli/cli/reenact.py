@@ -1,0 +1,50 @@
+"""`facex reenact`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, execute
+from facexcli.cli.options import Choices, with_settings
+
+if TYPE_CHECKING:
+    from facexcli.pipeline.plan import Plan
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    app.command("reenact", rich_help_panel=panel)(reenact)
+
+
+@with_settings("engine", "recipe.take", "people", "look", "sampling", "compute", "range", "output", "talk")
+def reenact(
+    source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait")] = None,
+    driving: Annotated[
+        Path | None, typer.Option("--driving", metavar="DRIVING", help="the video whose face moves; gives the sound")
+    ] = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    *,
+    choices: Choices,
+) -> None:
+    """Make the face of SOURCE move like the one in DRIVING.
+
+    The result has the frames, times and sound of DRIVING and the picture of SOURCE.
+
+    Example:
+      facex reenact alice.jpg --driving clip.mp4 -o out.mp4
+      facex reenact alice.jpg --driving clip.mp4 -o out.mp4 --trim 2..6
+    """
+
+    def make_plan() -> Plan:
+        from facexcli.pipeline.plan import plan_reenact
+
+        assert source and driving and output
+        return plan_reenact(source, driving, output, choices.settings)
+
+    given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving, "-o OUT": output}
+    execute("reenact", make_plan, choices, given=given, plan_file=plan, overwrite=overwrite, dry_run=dry_run)

@@ -1,0 +1,50 @@
+"""`facex swap`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, execute
+from facexcli.cli.options import Choices, with_settings
+
+if TYPE_CHECKING:
+    from facexcli.pipeline.plan import Plan
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    app.command("swap", rich_help_panel=panel)(swap)
+
+
+@with_settings("engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "talk")
+def swap(
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="SOURCE", help="stills of one person, or a folder of them")
+    ] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="TARGET", help="an image or a video")] = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    *,
+    choices: Choices,
+) -> None:
+    """Put the face of SOURCE into TARGET.
+
+    Everything else of TARGET stays as it is: its frames, times, colours and sound.
+
+    Example:
+      facex swap alice.jpg clip.mp4 -o out.mp4
+      facex swap alice1.jpg alice2.jpg clip.mp4 -o out.mp4 --preset quality
+    """
+
+    def make_plan() -> Plan:
+        from facexcli.pipeline.plan import plan_swap
+
+        assert sources and target and output
+        return plan_swap(sources, target, output, choices.settings)
+
+    given: dict[str, object] = {"SOURCE": sources, "TARGET": target, "-o OUT": output}
+    execute("swap", make_plan, choices, given=given, plan_file=plan, overwrite=overwrite, dry_run=dry_run)
