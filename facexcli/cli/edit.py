@@ -45,7 +45,7 @@ def execute(
     none is allowed with one. Raises what the run raises, and UsageError.
     """
     if plan_file is None:
-        _require(given)
+        _require(given, task)
         plan = make_plan()
     else:
         _forbid({**given, **dict.fromkeys(choices.options, True)})
@@ -72,10 +72,10 @@ def _load(path: Path, task: str) -> Plan:
     return plan
 
 
-def _require(given: dict[str, Any]) -> None:
+def _require(given: dict[str, Any], task: str) -> None:
     missing = [name for name, value in given.items() if not value]
     if missing:
-        raise UsageError(f"missing {' and '.join(missing)}")
+        raise UsageError(f"missing {' and '.join(missing)}", f"see `facex {task} --help`")
 
 
 def _forbid(given: dict[str, Any]) -> None:

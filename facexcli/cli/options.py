@@ -85,7 +85,8 @@ def _settings_parameters(offered: Iterable[Declaration]) -> Iterable[inspect.Par
 
 def _help(item: Declaration) -> str:
     default = item.field.default
-    return f"{item.field.description} ({default})" if default not in (None, (), "") else str(item.field.description)
+    told = default not in (None, (), "", "auto")
+    return f"{item.field.description} ({default})" if told else str(item.field.description)
 
 
 def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
