@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from facexcli.errors import InputError, UsageError
-from facexcli.files import write_atomically
+from facexcli.errors import InputError, OutputError, UsageError
+from facexcli.media.atomic import AtomicFile
 from facexcli.media.probe import fingerprint, probe
 from facexcli.types import LANDMARK_COUNT, Analysis, Array, Face, Shot, Track
 
@@ -69,7 +69,12 @@ def save_analysis(analysis: Analysis, path: Path) -> None:
         warnings=list(analysis.warnings),
         tracks=[_packed_track(track) for track in analysis.tracks],
     )
-    write_atomically(path, (document.model_dump_json(indent=1) + "\n").encode())
+    with AtomicFile(path) as file:
+        try:
+            file.temporary.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        file.commit()
 
 
 def load_analysis(path: Path, media_path: Path) -> Analysis:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from facexcli import __version__
-from facexcli.config import Settings
+from facexcli.settings import Settings
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, OutputError, UsageError
 from facexcli.media.image import IMAGE_SUFFIXES

@@ -1,0 +1,131 @@
+"""Paints faces into frames: crop, engine, fusion, paste. Pure: the same frame and faces give the same result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from facexcli.faces.align import crop_box, crop_from_frame, take_crop, transform_points
+from facexcli.fusion.compose import Composite, Look, compose
+from facexcli.media.color import put_roi, rgb_roi
+from facexcli.types import Crop, EditRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from facexcli.engines.base import Engine
+    from facexcli.pipeline.parallel import StageClock
+    from facexcli.recipes import Recipe
+    from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName
+
+RoiBox = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasFace:
+    """A face to paint over: where it is, and the identity state that `Engine.prepare` made for its track."""
+
+    track_id: int
+    face: Face
+    identity: Any
+    providers: Mapping[str, Crop] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One frame and the faces in it that are painted over, in the order in which they are."""
+
+    frame: Frame
+    faces: Sequence[CanvasFace]
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """The frame to encode, which tracks were painted, and what the engine said about them."""
+
+    frame: Frame
+    track_ids: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CropShape:
+    """How crops are cut: template, side in pixels, and the frame's display size and sample aspect ratio."""
+
+    template: TemplateName
+    size_px: int
+    frame_size_px: tuple[int, int]
+    sample_aspect_ratio: float = 1.0
+
+    @classmethod
+    def of(cls, info: MediaInfo, template: TemplateName, size_px: int) -> CropShape:
+        display = (info.display_width_px, info.display_height_px)
+        return cls(template, size_px, display, display_aspect_ratio(info))
+
+    def cut(self, frame: Frame, face: Face, track_id: int) -> tuple[Crop, RoiBox]:
+        """The crop of a face, and the part of the frame that it lies in."""
+        matrix = crop_from_frame(face.landmarks_px, self.template, self.size_px, self.sample_aspect_ratio)
+        box = crop_box(matrix, self.size_px, self.frame_size_px)
+        return self.crop_of(rgb_roi(frame, box), box, matrix, face, frame.index, track_id), box
+
+    def crop_of(
+        self, rgb_region: Array, box: RoiBox, matrix: Array, face: Face, frame_index: int, track_id: int
+    ) -> Crop:
+        rgb, valid = take_crop(rgb_region, box[:2], matrix, self.size_px)
+        landmarks = transform_points(matrix, face.landmarks_px).astype(np.float32)
+        return Crop(rgb, matrix, landmarks, self.template, frame_index, track_id, valid)
+
+
+def display_aspect_ratio(info: MediaInfo) -> float:
+    """Width of a display-oriented pixel over its height: the container's ratio, turned with the picture."""
+    ratio = info.sample_aspect_ratio
+    return float(1 / ratio if info.rotation_deg % 180 else ratio)
+
+
+def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
+    """The smallest size that an engine offers that keeps nearly all of a crop `wanted_px` wide in the frame."""
+    large_enough = [size for size in sorted(sizes_px) if size >= 0.8 * wanted_px]
+    return large_enough[0] if large_enough else max(sizes_px)
+
+
+class Painter:
+    """Paints a batch of frames with one engine, in whatever order the batches come, from several threads."""
+
+    def __init__(self, engine: Engine, recipe: Recipe, look: Look, shape: CropShape, clock: StageClock) -> None:
+        self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
+
+    def paint(self, job: Job) -> Painted:
+        """Paint one frame. A frame without faces comes back as it is, not converted."""
+        frame = job.frame
+        warnings: list[str] = []
+        for canvas_face in job.faces:
+            with self._clock.measure("crop"):
+                crop, box = self._shape.cut(frame, canvas_face.face, canvas_face.track_id)
+            with self._clock.measure("engine"):
+                (patch,) = self._engine.render([self._request(crop, canvas_face)])
+            with self._clock.measure("fusion"):
+                composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights)
+            with self._clock.measure("paste"):
+                frame = paste(frame, box, crop, composite)
+            warnings += patch.warnings
+        return Painted(frame, tuple(face.track_id for face in job.faces), tuple(warnings))
+
+    def _request(self, crop: Crop, canvas_face: CanvasFace) -> EditRequest:
+        return EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers)
+
+
+def paste(frame: Frame, box: RoiBox, crop: Crop, composite: Composite) -> Frame:
+    """Lay a composite, given in crop pixels, over the part of the frame that the crop was cut from."""
+    roi_from_crop = np.linalg.inv(crop.crop_from_frame)
+    roi_from_crop[:2, 2] -= box[:2]
+    size = (box[2] - box[0], box[3] - box[1])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop_from_roi = np.linalg.inv(roi_from_crop)[:2]
+    rgb = cv2.warpAffine(composite.rgb, crop_from_roi, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.warpAffine(composite.alpha, crop_from_roi, size, flags=flags, borderValue=0.0)
+    return put_roi(frame, box, rgb, alpha)
+
+

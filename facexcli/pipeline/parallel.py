@@ -1,0 +1,75 @@
+"""Work on a stream with several threads, in order, with bounded memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, window: int
+) -> Iterator[Result]:
+    """`map` with `workers` threads: results in order, at most `window` items between input and output.
+
+    An exception of `function` or of `items` reaches the consumer at its place; work that has begun is waited for, work
+    that has not is dropped. The threads end with the generator, also when it is closed early.
+    """
+    with ThreadPoolExecutor(workers, thread_name_prefix="render") as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= window:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+class StageClock:
+    """Adds up the time that each named part of the work takes, over all threads."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        with self._lock:
+            self._seconds[name] += seconds
+
+    def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass `items` on and count the time that is spent waiting for each."""
+        iterator = iter(items)
+        while True:
+            with self.measure(name):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by name, in the order in which the names first came."""
+        with self._lock:
+            return dict(self._seconds)

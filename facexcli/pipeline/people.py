@@ -1,0 +1,98 @@
+"""From files to people: the source's crops, the tracks that are edited, and an identity state for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facexcli.errors import NoFaceError
+from facexcli.events import Informed
+from facexcli.faces.align import crop_from_frame
+from facexcli.faces.select import select_tracks
+from facexcli.faces.source import find_source_face
+from facexcli.media.image import read_image
+from facexcli.pipeline.analysis_io import load_analysis
+from facexcli.pipeline.analyse import analyse_media
+from facexcli.pipeline.painter import CropShape, choose_crop_px
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facexcli.events import Reporter, StageName
+    from facexcli.faces.base import Analyzer
+    from facexcli.settings import Settings
+    from facexcli.types import Analysis, Array, Crop, Face, MediaInfo, TemplateName, Track
+
+
+def find_people(
+    info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter, stage: StageName = "analyse"
+) -> Analysis:
+    """Analyse a file, or read the analysis that the user saved. Raises InputError or UsageError."""
+    saved = settings.people.analysis
+    if saved is not None:
+        reporter.emit(Informed(f"faces of {info.path} read from {saved}"))
+        return load_analysis(saved, info.path)
+    return analyse_media(info, analyzer, settings.look.smooth, reporter, stage)
+
+
+def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) -> list[Track]:
+    """The tracks that `--faces`, `--match` and `--min-face` leave; possibly none.
+
+    Raises UsageError for an unknown track, NoFaceError for a reference still without a face.
+    """
+    people = settings.people
+    match = None
+    if people.match is not None:
+        match = face_in(people.match, read_image(people.match), analyzer).embedding
+    return select_tracks(analysis.tracks, people.faces, people.min_face_px, match, analyzer.same_person_distance)
+
+
+def face_in(path: Path, rgb: Array, analyzer: Analyzer) -> Face:
+    """The face of a still. Raises NoFaceError that names the file."""
+    try:
+        return find_source_face(rgb, analyzer)
+    except NoFaceError as error:
+        raise NoFaceError(f"{path}: {error.message}", error.hint) from error
+
+
+def still_crop(path: Path, analyzer: Analyzer, template: TemplateName, size_px: int) -> Crop:
+    """The aligned face of a still. Raises InputError or NoFaceError, naming the file."""
+    rgb = read_image(path)
+    face = face_in(path, rgb, analyzer)
+    height, width = rgb.shape[:2]
+    shape = CropShape(template, size_px, (width, height))
+    matrix = crop_from_frame(face.landmarks_px, template, size_px)
+    return shape.crop_of(rgb, (0, 0, width, height), matrix, face, 0, 0)
+
+
+def crop_px_for(tracks: Sequence[Track], template: TemplateName, aspect_ratio: float, sizes_px: Sequence[int]) -> int:
+    """The crop size that keeps the detail of the largest face among `tracks`."""
+    wanted = max(crop_extent_px(track, template, aspect_ratio) for track in tracks)
+    return choose_crop_px(sizes_px, wanted)
+
+
+def crop_extent_px(track: Track, template: TemplateName, aspect_ratio: float) -> float:
+    """How many frame pixels wide a crop of this track is, at its upper quartile."""
+    step = max(1, len(track.faces) // 50)
+    scales = [
+        np.sqrt(abs(np.linalg.det(crop_from_frame(face.landmarks_px, template, 1, aspect_ratio)[:2, :2])))
+        for face in track.faces[::step]
+    ]
+    return float(1 / np.quantile(scales, 0.25))
+
+
+def faces_by_frame(tracks: Sequence[Track]) -> dict[int, list[tuple[Track, Face]]]:
+    """Which faces each frame has, far ones first, so that near ones are painted over them."""
+    frames: dict[int, list[tuple[Track, Face]]] = {}
+    for track in tracks:
+        for index, face in zip(track.frame_indices, track.faces, strict=True):
+            frames.setdefault(index, []).append((track, face))
+    for faces in frames.values():
+        faces.sort(key=lambda item: item[1].box_px[3] - item[1].box_px[1])
+    return frames
+
+
+Identities = dict[int, Any]
+"""Identity state by track id."""
