@@ -1,0 +1,59 @@
+"""A file that appears complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING, Self
+
+from facexcli.errors import OutputError
+from facexcli.media.container import os_reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class AtomicFile:
+    """Write to `temporary`, beside `path` and with its suffix; `commit` renames it, leaving the block removes it.
+
+    The temporary name is unique, so that parallel runs do not collide. Raises OutputError where the folder is missing
+    or cannot be written, before any work is done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
+        self._done = False
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder")
+        if not path.parent.is_dir():
+            raise OutputError(f"the folder {path.parent} does not exist", "create it, or choose another place with -o")
+        try:
+            os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
+
+    def commit(self) -> None:
+        """Put the file in its place, over an older one. The last moment at which it can fail."""
+        try:
+            os.replace(self.temporary, self.path)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {os_reason(error)}") from error
+        self._done = True
+
+    def discard(self) -> None:
+        """Remove what was written, unless it was committed."""
+        if not self._done:
+            with contextlib.suppress(FileNotFoundError):
+                self.temporary.unlink()
+            self._done = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()

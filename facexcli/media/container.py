@@ -1,0 +1,93 @@
+"""Opening containers with libav, and saying in one line why that failed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from facexcli.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+# Demuxers that read text, or that open other files and addresses named in the one that was given.
+_NOT_MEDIA = frozenset(
+    ("tty", "ass", "srt", "webvtt", "microdvd", "subviewer", "subviewer1", "jacosub", "mpl2", "mpsub", "pjs",
+     "realtext", "sami", "stl", "vplayer", "lrc", "aqtitle", "scc", "ffmetadata", "sbg", "tedcaptions",
+     "concat", "hls", "dash", "imf", "image2", "sdp", "rtp", "rtsp", "lavfi", "bin", "xbin", "adf", "idf", "rawvideo")
+)  # fmt: skip
+
+
+def check_file(path: Path) -> None:
+    """Raises InputError unless `path` is a regular, readable file with something in it."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not an image or a video")
+        if not path.exists():
+            raise InputError(f"{path} does not exist", "check the path")
+        if not path.is_file():
+            raise InputError(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path} is empty", "copy or download it again")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {os_reason(error)}") from error
+    except ValueError as error:  # a null byte in the name
+        raise InputError(f"{str(path)!r} is not a file name") from error
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open a media file by its content. Raises InputError for what is not one.
+
+    The `file:` prefix keeps a colon in a name from being read as a protocol.
+    """
+    check_file(path)
+    try:
+        container = av.open(f"file:{path}", metadata_errors="replace", container_options={"protocol_whitelist": "file"})
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is not a media file, or is damaged beyond use ({av_reason(error)})") from error
+    if _NOT_MEDIA & set(container.format.name.split(",")):
+        container.close()
+        raise InputError(f"{path} is not an image or a video, whatever its name says")
+    return container
+
+
+def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first video stream that is not a cover picture. Raises InputError where none can be decoded."""
+    for stream in container.streams.video:
+        if not is_cover(stream):
+            if stream.codec_context is None:
+                raise InputError(f"{path}: there is no decoder for its video")
+            return stream
+    if container.streams.audio:
+        raise InputError(f"{path} has sound but no picture", "give a video or an image")
+    raise InputError(f"{path} has no picture", "give a video or an image")
+
+
+def is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def codec_name(stream: Any) -> str:
+    """FFmpeg's name of the stream's format ("av1", never the decoder's "libdav1d"); '' where it is unknown."""
+    context = stream.codec_context
+    if context is not None:
+        return str(context.codec.canonical_name)
+    return str(getattr(stream, "name", None) or "") if stream.type == "data" else ""
+
+
+def av_reason(error: Exception) -> str:
+    """libav's own words, without the file name that it repeats."""
+    return str(getattr(error, "strerror", None) or error).strip().rstrip(".").lower()
+
+
+def os_reason(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "no space left on the device"
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()

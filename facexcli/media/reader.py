@@ -1,0 +1,250 @@
+"""Frames of a video, in order, as the decoder made them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Self
+
+import av
+from av.codec.context import ThreadType
+
+from facexcli.errors import InputError
+from facexcli.media.container import av_reason, open_input
+from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
+from facexcli.media.image import read_image
+from facexcli.media.pixels import editable_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from facexcli.types import Frame, MediaInfo
+
+Position = int | Fraction
+"""A place in a video: an int is a frame index, a Fraction seconds after the first frame."""
+
+STILL_DURATION = 40
+"""How long a still image lasts as a one-frame stream, in its time base of 1/1000 s."""
+
+
+class FrameReader:
+    """Iterates over the `Frame`s of `path` in display order; a context manager.
+
+    A thread decodes up to `ahead` frames in advance. Its exception is raised in the consumer, and it has ended when
+    `close` returns, however early that is called.
+
+    `start` (inclusive) and `stop` (exclusive) cut a range; `Frame.index` counts from the first frame of the file, so
+    that it means the same with and without a range. Missing, repeated and backward time stamps are put in order.
+    Damaged packets are skipped. Both are told in `warnings`, which is complete when the iteration ended.
+
+    Raises InputError where nothing can be decoded or where the picture changes its size.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: MediaInfo,
+        *,
+        start: Position | None = None,
+        stop: Position | None = None,
+        ahead: int = 6,
+    ) -> None:
+        self.path = path
+        self.info = info
+        self.warnings: list[str] = []
+        self._start, self._stop = start, stop
+        self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(maxsize=ahead)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self._started = False
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        if self._ended:
+            raise StopIteration
+        if not self._started:
+            self._started = True
+            self._thread.start()
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            self._ended = True
+            raise item
+        if item is None:
+            self._ended = True
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """Stop decoding and wait for the thread. Calling it twice is allowed."""
+        self._ended = True
+        self._closing.set()
+        if self._started:
+            while self._thread.is_alive():
+                _drain(self._queue)
+                self._thread.join(timeout=0.02)
+        _drain(self._queue)
+
+    def _run(self) -> None:
+        try:
+            for frame in self._frames():
+                if not self._put(frame):
+                    return
+            self._put(None)
+        except BaseException as error:  # whatever it is, the consumer has to see it
+            self._put(error)
+
+    def _put(self, item: Frame | BaseException | None) -> bool:
+        while not self._closing.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _frames(self) -> Iterator[Frame]:
+        is_still = self.info.kind == "image"
+        frames = _still(self.path) if is_still else _Decoding(self.path, self.info, self.warnings).run()
+        origin_s = self.info.start_pts * self.info.time_base
+        for frame in frames:
+            if self._stop is not None and _place(frame, self._stop, origin_s) >= self._stop:
+                return
+            if self._start is None or _place(frame, self._start, origin_s) >= self._start:
+                yield frame
+
+
+class _Decoding:
+    """One pass of the decoder over a file."""
+
+    def __init__(self, path: Path, info: MediaInfo, warnings: list[str]) -> None:
+        self._path = path
+        self._info = info
+        self._warnings = warnings
+        self._clock = _Clock(_nominal_duration(info))
+        self._damaged = 0
+        self._formats: dict[str, str] = {}
+        self._color = info.color
+
+    def run(self) -> Iterator[Frame]:
+        count = 0
+        with open_input(self._path) as container:
+            for native in self._natives(container):
+                self._check_size(native, count)
+                yield self._frame(self._in_editable_format(native), count)
+                count += 1
+        self._tell(count)
+        if not count:
+            raise InputError(f"{self._path}: no frame of its video can be decoded")
+
+    def _natives(self, container: Any) -> Iterator[Any]:
+        stream = container.streams[self._info.stream_index]
+        stream.codec_context.thread_type = ThreadType.AUTO
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError as error:
+                self._warnings.append(f"{self._path}: reading stopped early: {av_reason(error)}")
+                packet = None  # what is in the decoder is still good
+            try:
+                yield from stream.decode(packet)
+            except EOFError:
+                return
+            except av.FFmpegError:
+                self._damaged += 1
+            if packet is None:
+                return
+
+    def _frame(self, native: Any, index: int) -> Frame:
+        pts, duration = self._clock.next(native.pts, native.duration)
+        native.pts, native.time_base, native.duration = pts, self._info.time_base, duration
+        if (native.colorspace, native.color_range) != (self._color.matrix, self._color.range):
+            self._color = frame_color(native, self._info.color.chroma_location)
+        return frame_from_native(native, index, pts, self._info.time_base, duration, self._info, self._color)
+
+    def _check_size(self, native: Any, index: int) -> None:
+        if (native.width, native.height) != (self._info.width_px, self._info.height_px):
+            raise InputError(
+                f"{self._path}: the picture changes from {self._info.width_px}x{self._info.height_px} to "
+                f"{native.width}x{native.height} at frame {index}",
+                "cut it there, or scale it to one size first",
+            )
+
+    def _in_editable_format(self, native: Any) -> Any:
+        name = native.format.name
+        if name not in self._formats:
+            first = next(iter(self._formats.values()), "")
+            self._formats[name] = first or editable_format(name)
+            if self._formats[name] != name:
+                self._warnings.append(f"{self._path}: {name} pictures are converted to {self._formats[name]}")
+        wanted = self._formats[name]
+        return native if wanted == name else native.reformat(format=wanted, interpolation="BICUBIC")
+
+    def _tell(self, count: int) -> None:
+        if self._damaged:
+            self._warnings.append(f"{self._path}: {self._damaged} damaged packets were skipped")
+        promised = self._info.frame_count_from_header or 0
+        if count + 1 < promised:
+            self._warnings.append(f"{self._path}: its header promises {promised} frames, {count} could be decoded")
+        if self._clock.repaired:
+            self._warnings.append(
+                f"{self._path}: {self._clock.repaired} time stamps were missing, repeated or out of order; repaired"
+            )
+
+
+class _Clock:
+    """Strictly ascending time stamps out of whatever the decoder gives."""
+
+    def __init__(self, nominal: int) -> None:
+        self._nominal = nominal
+        self._last: int | None = None
+        self._last_duration = nominal
+        self.repaired = 0
+
+    def next(self, pts: int | None, duration: int) -> tuple[int, int]:
+        """The (pts, duration) of the next frame, given what the decoder says of it."""
+        duration = duration if duration > 0 else self._nominal
+        if pts is None or (self._last is not None and pts <= self._last):
+            pts = 0 if self._last is None else self._last + max(1, self._last_duration)
+            self.repaired += 1
+        self._last, self._last_duration = pts, duration
+        return pts, duration
+
+
+def _nominal_duration(info: MediaInfo) -> int:
+    return max(1, round(1 / (info.frame_rate * info.time_base))) if info.frame_rate else 1
+
+
+def _place(frame: Frame, like: Position, origin_s: Fraction) -> Position:
+    return frame.index if isinstance(like, int) else frame.time_s - origin_s
+
+
+def _still(path: Path) -> Iterator[Frame]:
+    yield frame_from_rgb(read_image(path), 0, 0, Fraction(1, 1000), STILL_DURATION)
+
+
+def _drain(items: queue.Queue[Any]) -> None:
+    while True:
+        try:
+            items.get_nowait()
+        except queue.Empty:
+            return
+
+
+__all__ = ["STILL_DURATION", "FrameReader", "Position"]

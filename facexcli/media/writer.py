@@ -1,0 +1,279 @@
+"""Frames into a video file, with everything else of the input beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Self
+
+import av
+from av.codec.context import Flags, ThreadType
+from av.video.frame import PictureType
+
+from facexcli.errors import FacexError, OutputError, UsageError
+from facexcli.media.atomic import AtomicFile
+from facexcli.media.container import av_reason, os_reason
+from facexcli.media.encoders import CODECS, EncodeOptions, VideoFormat, choose_encoder
+from facexcli.media.pixels import LAYOUTS, plane_views
+from facexcli.media.streams import StreamCopier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from facexcli.types import Frame
+
+_CONTAINERS = {
+    ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi", ".gif": "gif"
+}  # fmt: skip
+VIDEO_SUFFIXES = frozenset(_CONTAINERS)
+_QUEUE_LENGTH = 6
+
+
+class VideoWriter:
+    """Encodes frames into `path` in a thread of its own; a context manager.
+
+    The file appears under its name at `commit`, or when the block is left without an exception, and not before; on any
+    failure nothing is left behind and an older file stays as it was. Frames keep their time stamps, durations, display
+    matrix, sample aspect ratio and colour description; those in the encoder's pixel format are passed on untouched.
+
+    Args:
+        video: what the frames are; `VideoFormat.from_media(info)` for those of a `FrameReader`.
+        audio_from: the file whose other streams, chapters and metadata are copied; None for none.
+        start_s: the time, on the clock of the frames and of `audio_from`, that becomes 0; None keeps all time stamps.
+        stop_s: where other streams end, on the same clock.
+        tags: metadata to write beside that of the input.
+
+    Raises OutputError where the place cannot be written or the container is not known, UsageError for an encoder, a
+    preset or a pixel format that is not there: all of them at once, before the first frame.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        video: VideoFormat,
+        options: EncodeOptions | None = None,
+        *,
+        audio_from: Path | None = None,
+        start_s: Fraction | None = None,
+        stop_s: Fraction | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        options = options or EncodeOptions()
+        suffix = path.suffix.lower()
+        if suffix not in _CONTAINERS:
+            raise OutputError(
+                f"{path}: {suffix or 'no suffix'} is not a kind of video that can be written",
+                f"use one of {', '.join(sorted(VIDEO_SUFFIXES))}",
+            )
+        self.path = path
+        self.video = video
+        self.choice = choose_encoder(video, options, suffix)
+        self.warnings: list[str] = list(self.choice.warnings)
+        self._start_s = start_s or Fraction(0)
+        self._shift = round(self._start_s / video.time_base)
+        self._copier: StreamCopier | None = None
+        self._palette: Any = None
+        self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
+        self._cancelled = threading.Event()
+        self._error: BaseException | None = None
+        self._written = 0
+        self._done = False
+        self._file = AtomicFile(path)
+        try:
+            self._container = av.open(f"file:{self._file.temporary}", "w", format=_CONTAINERS[suffix])
+            self._stream = self._add_video(self._container)
+            if audio_from is not None and options.audio == "copy":
+                self._copier = StreamCopier(audio_from, self._container, start_s=self._start_s, stop_s=stop_s)
+                self.warnings.extend(self._copier.warnings)
+            self._container.metadata.update(tags or {})
+            if _CONTAINERS[suffix] in ("mp4", "mov") and not _ITUNES_KEYS.issuperset(self._container.metadata):
+                self._container.container_options["movflags"] = "+use_metadata_tags"
+            if _CONTAINERS[suffix] in ("mp4", "mov"):
+                # Edit lists count in the movie's own ticks; with the default of 1/1000 s a start offset is rounded.
+                self._container.container_options["movie_timescale"] = str(_movie_timescale(video.time_base))
+            self._container.start_encoding()
+        except BaseException as error:
+            self._close()
+            self._file.discard()
+            raise self._translated(error) from error
+        self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
+        self._thread.start()
+
+    @property
+    def encoder(self) -> str:
+        """The encoder in use, as FFmpeg names it."""
+        return self.choice.encoder
+
+    def write(self, frame: Frame) -> None:
+        """Hand over the next frame, waiting while the queue is full. Raises what went wrong in the encoder so far."""
+        while True:
+            if self._error is not None:
+                raise self._translated(self._error) from self._error
+            try:
+                self._queue.put(frame, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def commit(self) -> None:
+        """Encode what is left, finish the file and put it in its place. Raises OutputError. Twice is allowed."""
+        if self._done:
+            return
+        self._end_of_frames()
+        if self._error is not None:
+            raise self._translated(self._error) from self._error
+        if not self._written:
+            raise OutputError(f"{self.path}: there was no frame to write")
+        self._file.commit()
+        self._done = True
+
+    def close(self) -> None:
+        """Stop at once and remove what was written, unless it was committed."""
+        self._cancelled.set()
+        self._thread.join()
+        self._file.discard()
+        self._done = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.commit()
+        finally:
+            self.close()
+
+    def _end_of_frames(self) -> None:
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=0.1)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._cancelled.is_set():
+                try:
+                    frame = self._queue.get(timeout=0.1)
+                except queue.Empty:
+                    continue
+                if frame is None:
+                    self._finish()
+                    return
+                self._encode(frame)
+        except BaseException as error:  # whatever it is, the caller has to see it
+            self._error = error
+        finally:
+            self._close()
+
+    def _encode(self, frame: Frame) -> None:
+        native = self._in_encoder_format(frame)
+        native.pts = frame.pts - self._shift
+        native.time_base = frame.time_base
+        native.duration = frame.duration
+        native.pict_type = PictureType.NONE  # the decoder's choice of I, P and B is not the encoder's
+        self._mux(self._stream.encode(native))
+        self._written += 1
+
+    def _finish(self) -> None:
+        self._mux(self._stream.encode(None))
+        if self._copier is not None:
+            known = len(self._copier.warnings)
+            self._copier.finish()
+            self.warnings.extend(self._copier.warnings[known:])
+        self._container.close()
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if self._copier is not None:
+                self._copier.advance(Fraction(packet.dts * packet.time_base))
+            self._container.mux_one(packet)
+
+    def _close(self) -> None:
+        if self._copier is not None:
+            self._copier.close()
+        container = getattr(self, "_container", None)
+        if container is not None:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                container.close()
+
+    def _add_video(self, container: Any) -> Any:
+        video, choice = self.video, self.choice
+        try:
+            stream = container.add_stream(choice.encoder, rate=video.frame_rate, options=dict(choice.options))
+        except ValueError as error:
+            suffix = self.path.suffix
+            raise UsageError(
+                f"{suffix} cannot hold {choice.encoder}", f"choose another of {', '.join(CODECS)}, or .mkv"
+            ) from error
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself; errors only
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = video.width_px, video.height_px, choice.pix_fmt
+        context.time_base = video.time_base
+        stream.time_base = video.time_base
+        context.sample_aspect_ratio = video.sample_aspect_ratio
+        context.color_primaries, context.color_trc = choice.color.primaries, choice.color.transfer
+        context.colorspace, context.color_range = choice.color.matrix, choice.color.range
+        context.thread_type = ThreadType.AUTO  # slices alone would cost x264 quality and speed
+        context.flags |= Flags.frame_duration
+        if video.display_matrix:
+            stream.set_display_matrix(video.display_matrix)
+        return stream
+
+    def _in_encoder_format(self, frame: Frame) -> Any:
+        wanted = self.choice.pix_fmt
+        native = frame.native
+        if native.format.name == wanted:
+            return native
+        if self.choice.relabels(native.format.name):
+            return _relabelled(frame, wanted)
+        color = self.choice.color
+        return native.reformat(
+            format=wanted,
+            interpolation=_ACCURATE,
+            dst_colorspace=_SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
+            dst_color_range=color.range or None,
+        )
+
+    def _translated(self, error: BaseException) -> BaseException:
+        if isinstance(error, FacexError) or not isinstance(error, (av.FFmpegError, OSError, ValueError)):
+            return error
+        if isinstance(error, OSError) and error.errno in (2, 13, 17, 20, 27, 28, 30):
+            return OutputError(f"{self.path} cannot be written: {os_reason(error)}")
+        return OutputError(f"{self.path}: {self.choice.encoder} or its container failed: {av_reason(error)}")
+
+
+# swscale's names of the H.273 matrices that pictures are converted to.
+_SWS_MATRIX = {1: "ITU709", 5: "ITU601", 6: "ITU601", 9: "BT2020"}
+_ACCURATE = 4 | 0x2000 | 0x4000 | 0x40000  # bicubic, full chroma in both directions, accurate rounding
+_ITUNES_KEYS = frozenset(
+    ("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "description",
+     "synopsis", "lyrics", "show", "episode_id", "network", "grouping", "keywords", "track", "disc", "creation_time",
+     "timecode", "location", "hd_video", "media_type")
+)  # fmt: skip
+
+
+def _movie_timescale(time_base: Fraction) -> int:
+    """Ticks a second of which the stream's ticks are multiples, at least 1000 as is customary."""
+    return time_base.denominator * -(-1000 // time_base.denominator)
+
+
+def _relabelled(frame: Frame, pix_fmt: str) -> Any:
+    """The same samples under the other name of their format (yuvj420p and yuv420p in full range)."""
+    native = av.VideoFrame(frame.native.width, frame.native.height, pix_fmt)
+    for target, source in zip(plane_views(native, pix_fmt, writable=True), frame.planes, strict=True):
+        target[...] = source
+    return native
+
+
+__all__ = ["VIDEO_SUFFIXES", "EncodeOptions", "VideoFormat", "VideoWriter"]
