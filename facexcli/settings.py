@@ -6,6 +6,7 @@ derive their options from the same declarations. `facexcli.config` says which fi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+
+_TIME = re.compile(r"(\d+:){0,2}(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,13 +243,10 @@ def _parse_time(text: str) -> Fraction | int | None:
         return None
     if text.startswith("#") and text[1:].isdecimal():
         return int(text[1:])
-    parts = text.split(":")
-    if len(parts) > 3 or not all(part.isdecimal() for part in parts[:-1]) or parts[-1][:1] not in "0123456789.":
+    if not _TIME.fullmatch(text):
         raise ValueError(f"{text!r} is not a time; write seconds, hh:mm:ss or #frame")
-    try:
-        seconds = Fraction(parts[-1])
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time; write seconds, hh:mm:ss or #frame") from None
-    for place, part in enumerate(reversed(parts[:-1]), start=1):
+    *larger, last = text.split(":")
+    seconds = Fraction(last)
+    for place, part in enumerate(reversed(larger), start=1):
         seconds += int(part) * 60**place
     return seconds

@@ -1,0 +1,154 @@
+"""A demonstration that needs nothing: two photographs out of installed packages, a clip made of one, and two edits.
+
+The clip is a portrait brought to life by a script: landmarks that nod, turn, blink and speak, put on the photograph by
+the embedded engine, seen by a camera that drifts. A hum follows the mouth. So the clip has what an edit has to keep:
+motion, and sound that must stay in step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from facexcli.errors import InputError
+from facexcli.geometry.model3d import Pose, fit_pose, personal_shape, project, rotation_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facexcli.types import Array
+
+FRAME_RATE = 25
+FRAME_COUNT = 100
+SAMPLE_RATE_HZ = 48000
+SIZE_PX = (544, 640)
+"""Width and height of the clip."""
+
+_UPPER_LIDS, _LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
+_JAW = slice(4, 13)
+_LOWER_LIP = [55, 56, 57, 58, 59]
+_INNER_LOWER_LIP = [65, 66, 67]
+_BLINKS_S = (0.7, 2.1, 3.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """Two portraits in the public domain (NASA; US Navy), from scikit-image and from matplotlib."""
+
+    astronaut: Path
+    admiral: Path
+
+
+def find_photographs() -> Photographs:
+    """Raises InputError when a package does not have its picture; nothing is downloaded."""
+    return Photographs(
+        _packaged("skimage", "data/astronaut.png"), _packaged("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
+    )
+
+
+def _packaged(package: str, relative: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"the package {package} is not installed", f"run `pip install {package}`")
+    path = Path(next(iter(spec.submodule_search_locations))) / relative
+    if not path.is_file():
+        raise InputError(f"{path} is missing", "the demonstration needs the picture that comes with the package")
+    return path
+
+
+def speech(time_s: Array) -> Array:
+    """How far the mouth is open at each time, 0..1: syllables in words, and pauses between the words."""
+    syllables = np.clip(np.sin(2 * np.pi * 3.1 * time_s), 0, None) * (
+        0.65 + 0.35 * np.sin(2 * np.pi * 0.73 * time_s + 1)
+    )
+    words = np.clip(3 * np.sin(2 * np.pi * 0.55 * time_s - 0.5) + 1, 0, 1)
+    return np.asarray(syllables * words)
+
+
+def lids(time_s: Array) -> Array:
+    """How far the eyes are open at each time, 0..1. A blink takes a third of a second."""
+    opening = np.ones_like(time_s)
+    for blink_s in _BLINKS_S:
+        opening = np.minimum(opening, 1 - np.exp(-(((time_s - blink_s) / 0.085) ** 4)))
+    return opening
+
+
+def perform(landmarks_px: Array, time_s: Array) -> Array:
+    """The script on one face: landmarks_px (68, 2) at rest gives float32 (T, 68, 2), its landmarks at `time_s` (T,).
+
+    The head turns by 9 degrees, nods by 5 and tilts by 3.
+    """
+    rest = fit_pose(landmarks_px)
+    shape = personal_shape(landmarks_px, rest)
+    frames = []
+    for at_s, mouth, opening in zip(time_s, speech(time_s), lids(time_s), strict=True):
+        turn = rotation_matrix(
+            9 * np.sin(2 * np.pi * 0.31 * at_s), 5 * np.sin(2 * np.pi * 0.5 * at_s), 3 * np.sin(2 * np.pi * 0.23 * at_s)
+        )
+        pose = Pose(turn @ rest.rotation, rest.scale, rest.translation_px)
+        frames.append(project(_with_expression(shape, mouth, opening), pose))
+    return np.asarray(frames, np.float32)
+
+
+def _with_expression(shape: Array, mouth: float, opening: float) -> Array:
+    points = shape.copy()
+    points[_UPPER_LIDS] += (1 - opening) * 0.92 * (shape[_LOWER_LIDS] - shape[_UPPER_LIDS])
+    drop = 0.16 * mouth
+    points[_INNER_LOWER_LIP, 1] += drop
+    points[_LOWER_LIP, 1] += drop * np.array([0.6, 0.95, 1.0, 0.95, 0.6])
+    points[_JAW, 1] += 0.7 * drop * np.sin(np.linspace(0.1, np.pi - 0.1, 9))
+    return points
+
+
+def soundtrack(duration_s: float) -> Array:
+    """float32 (N,) in -1..1 at `SAMPLE_RATE_HZ`: a soft chord, and a hum that is as loud as the mouth is open."""
+    time_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    chord = sum(np.sin(2 * np.pi * hertz * time_s) for hertz in (220.0, 277.18, 329.63)) / 3
+    vibrato = 0.6 * np.sin(2 * np.pi * 5.2 * time_s)
+    voice = sum(np.sin(2 * np.pi * 165 * n * time_s + n * vibrato) / n for n in range(1, 7)) / 2
+    fade = np.clip(np.minimum(time_s, duration_s - time_s) / 0.15, 0, 1)
+    return np.asarray(fade * (0.12 * chord + 0.3 * speech(time_s) * voice), np.float32)
+
+
+def camera(time_s: float, photo_size_px: tuple[int, int]) -> Array:
+    """clip_from_photo, float64 (3, 3): a slow push towards the portrait, with a little sway."""
+    zoom = 1.13 + 0.025 * time_s
+    angle = np.radians(1.2 * np.sin(2 * np.pi * 0.2 * time_s))
+    linear = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    sway_px = np.array([5 * np.sin(2 * np.pi * 0.27 * time_s), 3 * np.cos(2 * np.pi * 0.19 * time_s)])
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = np.array(SIZE_PX) / 2 + sway_px - linear @ (np.array(photo_size_px) * (0.5, 0.48))
+    return matrix
+
+
+def write_clip(path: Path, frames: Iterator[Array], sound: Array) -> None:
+    """H.264 and AAC. frames: uint8 (H, W, 3) RGB. Raises OutputError where the place cannot be written."""
+    from facexcli.media.atomic import AtomicFile
+
+    with AtomicFile(path) as target:
+        with av.open(str(target.temporary), "w") as container:
+            video: Any = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "16", "preset": "veryfast"})
+            video.width, video.height = SIZE_PX
+            video.pix_fmt = "yuv420p"
+            audio: Any = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+            for rgb in frames:
+                container.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            container.mux(video.encode(None))
+            for packet in _encoded_sound(audio, sound):
+                container.mux(packet)
+        target.commit()
+
+
+def _encoded_sound(stream: Any, sound: Array) -> Iterator[Any]:
+    size = 1024
+    for start in range(0, len(sound), size):
+        frame = av.AudioFrame.from_ndarray(sound[None, start : start + size], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, start
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
