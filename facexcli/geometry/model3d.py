@@ -178,6 +178,17 @@ def _rotations(vectors: Array) -> Array:
     return np.asarray(np.eye(3) + sine * cross + (1 - cosine) * cross @ cross)
 
 
+def eye_openings(points: Array) -> Array:
+    """Lid distance over eye width of each eye, from points (68, 2 or 3), of which x and y count: float64 (2,)."""
+    planar = np.asarray(points, np.float64)[:, :2]
+    result = []
+    for eye in EYES:
+        outer, upper_a, upper_b, inner, lower_b, lower_a = planar[eye]
+        lids = np.linalg.norm(upper_a - lower_a) + np.linalg.norm(upper_b - lower_b)
+        result.append(lids / (2 * max(float(np.linalg.norm(outer - inner)), 1e-6)))
+    return np.array(result)
+
+
 def neutral_of(motion: Motion) -> NeutralFace:
     """The resting face over a clip: robust against talking, blinking and turning, and not the first frame.
 
@@ -191,7 +202,7 @@ def neutral_of(motion: Motion) -> NeutralFace:
         poses = fit_poses(landmarks, shape)
         faces = np.stack([unpose(frame, pose, shape) for frame, pose in zip(landmarks, poses, strict=True)])
         shape = _resting(faces)
-    openings = np.stack([[_eye_opening(face, eye) for eye in EYES] for face in faces])
+    openings = np.stack([eye_openings(face) for face in faces])
     opened = np.quantile(openings, 0.7, axis=0)
     return NeutralFace(shape, _median_pose(poses), opened, _closed_level(openings, opened))
 
@@ -203,16 +214,10 @@ def _resting(faces: Array) -> Array:
     closed = gaps <= np.quantile(gaps, 0.25)
     for part in (slice(3, 14), slice(48, 68)):
         rest[part] = np.median(faces[closed, part], axis=0)
-    for eye in EYES:
-        openings = np.array([_eye_opening(face, eye) for face in faces])
-        rest[eye] = np.median(faces[openings >= np.median(openings), eye], axis=0)
+    openings = np.stack([eye_openings(face) for face in faces])
+    for eye, opening in zip(EYES, openings.T, strict=True):
+        rest[eye] = np.median(faces[opening >= np.median(opening), eye], axis=0)
     return np.asarray(rest)
-
-
-def _eye_opening(face: Array, eye: slice) -> float:
-    outer, upper_a, upper_b, inner, lower_b, lower_a = face[eye, :2]
-    lids = np.linalg.norm(upper_a - lower_a) + np.linalg.norm(upper_b - lower_b)
-    return float(lids / (2 * max(float(np.linalg.norm(outer - inner)), 1e-6)))
 
 
 def _closed_level(openings: Array, opened: Array) -> Array:

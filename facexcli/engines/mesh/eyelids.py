@@ -1,0 +1,140 @@
+"""Eyelids that slide over a still eyeball, instead of squeezing it.
+
+An eye has its own frame: u along the corners (-1 outer left to 1 right in the picture), v downwards across it, both over half the
+eye's width. Its lids are curves v(u). A pixel of the moved lid comes from the source's lid: the skin between brow
+and lashes stretches. A pixel between the moved lids shows what was there before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facexcli.geometry.face_shape import EYES
+
+if TYPE_CHECKING:
+    from facexcli.types import Array
+
+_TABLE = 65
+_REACH = 1.25
+_MEETING = 0.85
+"""Where the lids meet, from the upper (0) to the lower (1) lid: the upper one does the way."""
+_LASHES = 0.05
+"""The landmarks lie on the lashes; the lid's lower edge, lashes included, is this much lower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """One open eye of a portrait.
+
+    eye_from_picture: float64 (3, 3), crop pixels to (u, v). upper, lower: float32 (65,), lid curves for u in -1.25..1.25.
+    above, below: how far the moved skin reaches above and below the lids, in v. opening: lid distance over eye width.
+    """
+
+    eye_from_picture: Array
+    half_width_px: float
+    upper: Array
+    lower: Array
+    above: float
+    below: float
+
+
+def find_eyes(rgb: Array, landmarks_px: Array) -> tuple[Eye, Eye]:
+    """Both eyes of a portrait, the picture's left one first. rgb (S, S, 3) uint8; landmarks_px (68, 2)."""
+    del rgb
+    left, right = (_find_eye(landmarks_px[eye], landmarks_px[brow]) for eye, brow in zip(EYES, _BROWS, strict=True))
+    return left, right
+
+
+_BROWS = (slice(17, 22), slice(22, 27))
+
+
+def _find_eye(points: Array, brow: Array) -> Eye:
+    left, right = points[0], points[3]
+    centre, half = (left + right) / 2, (right - left) / 2
+    width = float(np.linalg.norm(half))
+    turn = np.array([[half[0], half[1]], [-half[1], half[0]]]) / width**2
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = turn, -turn @ centre
+    local = (points - centre) @ turn.T
+    upper = _lid(local[[0, 1, 2, 3]])
+    lower = _lid(local[[0, 5, 4, 3]])
+    gap = float(np.median(local[[1, 2], 1]) - np.median(((brow - centre) @ turn.T)[:, 1]))
+    return Eye(matrix, width, upper, np.maximum(lower, upper), max(0.85 * gap, 0.3), 0.45)
+
+
+def _lid(points: Array) -> Array:
+    """A smooth curve through both corners and two lid points (4, 2), as a table over u; level beyond the corners."""
+    u = np.linspace(-_REACH, _REACH, _TABLE)
+    inside = 1 - np.clip(u, -1, 1) ** 2
+    # v = (1 - u^2)(a + b u) passes both corners; two lid points give a and b.
+    design = (1 - points[1:3, :1] ** 2) * np.stack([np.ones(2), points[1:3, 0]], axis=1)
+    a, b = np.linalg.lstsq(design, points[1:3, 1], rcond=None)[0]
+    return np.asarray(inside * (a + np.clip(b, -0.5, 0.5) * np.clip(u, -1, 1)), np.float32)
+
+
+def close_eye(rgb: Array, source_map: Array, box: tuple[int, int, int, int], eye: Eye, opening: float) -> Array:
+    """Render one eye with its lids moved.
+
+    Args:
+        rgb: the portrait, uint8 or float32 (S, S, 3).
+        source_map: float32 (H, W, 2), for each result pixel where it comes from, lids aside.
+        box: x0, y0, x1, y1 of the part of the result to render.
+        opening: of its open state; 0 shut, up to 1.3.
+    Returns:
+        (y1 - y0, x1 - x0, 3) in the dtype of rgb.
+    """
+    x0, y0, x1, y1 = box
+    origin = source_map[y0:y1, x0:x1]
+    matrix = eye.eye_from_picture.astype(np.float32)
+    u = origin[..., 0] * matrix[0, 0] + origin[..., 1] * matrix[0, 1] + matrix[0, 2]
+    v = origin[..., 0] * matrix[1, 0] + origin[..., 1] * matrix[1, 1] + matrix[1, 2]
+    index = np.clip((u + _REACH) * ((_TABLE - 1) / (2 * _REACH)), 0, _TABLE - 1)
+    upper, lower = _look_up(eye.upper + _LASHES * (1 - _at_corners()), index), _look_up(eye.lower, index)
+    lower = np.maximum(lower, upper)
+    meeting = upper + _MEETING * (lower - upper)
+    moved_upper = meeting + (upper - meeting) * opening
+    moved_lower = meeting + (lower - meeting) * opening
+
+    above = _skin(v, moved_upper, upper, upper - eye.above)
+    below = _skin(v, moved_lower, lower, lower + eye.below)
+    lid = np.where(v < (moved_upper + moved_lower) / 2, above, below)
+    # An eye opened further than the portrait's has no more eyeball to show: it stretches.
+    span = np.maximum(moved_lower - moved_upper, 1e-3)
+    ball = v if opening <= 1 else upper + (v - moved_upper) / span * (lower - upper)
+    soft = 0.9 / eye.half_width_px
+    shown = np.clip((v - moved_upper) / soft + 0.5, 0, 1) * np.clip((moved_lower - v) / soft + 0.5, 0, 1)
+    outside = np.abs(u) > 1
+    shown = np.where(outside, 0, shown)[..., None]
+    lid_picture = _sample(rgb, origin, lid - v, eye)
+    ball_picture = _sample(rgb, origin, ball - v, eye)
+    mixed = lid_picture + shown * (ball_picture.astype(np.float32) - lid_picture)
+    return np.asarray(mixed.astype(rgb.dtype))
+
+
+def _at_corners() -> Array:
+    u = np.linspace(-_REACH, _REACH, _TABLE, dtype=np.float32)
+    return np.clip(np.abs(u), 0, 1) ** 4
+
+
+def _look_up(table: Array, index: Array) -> Array:
+    low = np.minimum(index.astype(np.int32), _TABLE - 2)
+    part = index - low
+    return np.asarray(table[low] * (1 - part) + table[low + 1] * part)
+
+
+def _skin(v: Array, moved: Array, edge: Array, limit: Array) -> Array:
+    """Where the skin at v comes from when the lid's edge went from `edge` to `moved` and stays put at `limit`."""
+    along = np.clip((v - limit) / (moved - limit), 0, 1)
+    return np.asarray(v - (moved - edge) * along * along * (2 - along), np.float32)
+
+
+def _sample(rgb: Array, origin: Array, dv: Array, eye: Eye) -> Array:
+    down = np.linalg.inv(eye.eye_from_picture)[:2, 1].astype(np.float32)
+    places = origin + dv[..., None].astype(np.float32) * down
+    return np.asarray(
+        cv2.remap(rgb, places.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
