@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from facexcli.events import Reporter, StageName
     from facexcli.faces.base import Analyzer
-    from facexcli.types import Array, MediaInfo
+    from facexcli.types import MediaInfo
 
 ANALYSIS_SIDE_PX = 640
 """Longer side of the frames in which faces are looked for: enough for a face of a twelfth of the height."""
@@ -118,5 +118,3 @@ class StageProgress:
 
     def finish(self) -> None:
         self._reporter.emit(StageFinished(self._stage, self.done, time.monotonic() - self._start))
-
-

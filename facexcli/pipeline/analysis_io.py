@@ -92,7 +92,9 @@ def load_analysis(path: Path, media_path: Path) -> Analysis:
         document = _AnalysisFile.model_validate_json(text)
         tracks = tuple(_unpacked_track(track) for track in document.tracks)
     except (ValidationError, ValueError, binascii.Error, zlib.error) as error:
-        raise UsageError(f"{path}: not an analysis: {_first_line(error)}", "make it with `facex faces --save`") from error
+        raise UsageError(
+            f"{path}: not an analysis: {_first_line(error)}", "make it with `facex faces --save`"
+        ) from error
     if document.fingerprint != fingerprint(media_path):
         raise InputError(f"{path} was made for another file than {media_path}", "run `facex faces --save` on this file")
     if len({track.id for track in tracks}) != len(tracks):
@@ -183,5 +185,3 @@ def _first_line(error: Exception) -> str:
         problem = error.errors()[0]
         return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
     return str(error).splitlines()[0]
-
-

@@ -127,5 +127,3 @@ def paste(frame: Frame, box: RoiBox, crop: Crop, composite: Composite) -> Frame:
     rgb = cv2.warpAffine(composite.rgb, crop_from_roi, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     alpha = cv2.warpAffine(composite.alpha, crop_from_roi, size, flags=flags, borderValue=0.0)
     return put_roi(frame, box, rgb, alpha)
-
-

@@ -13,9 +13,10 @@ from facexcli.faces.align import crop_from_frame
 from facexcli.faces.select import select_tracks
 from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
+from facexcli.pipeline.analyse import analyse_media, with_poses
 from facexcli.pipeline.analysis_io import load_analysis
-from facexcli.pipeline.analyse import analyse_media
 from facexcli.pipeline.painter import CropShape, choose_crop_px
+from facexcli.types import Track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from facexcli.events import Reporter, StageName
     from facexcli.faces.base import Analyzer
     from facexcli.settings import Settings
-    from facexcli.types import Analysis, Array, Crop, Face, MediaInfo, TemplateName, Track
+    from facexcli.types import Analysis, Array, Crop, Face, MediaInfo, TemplateName
 
 
 def find_people(
@@ -47,6 +48,18 @@ def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) ->
     if people.match is not None:
         match = face_in(people.match, read_image(people.match), analyzer).embedding
     return select_tracks(analysis.tracks, people.faces, people.min_face_px, match, analyzer.same_person_distance)
+
+
+def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter) -> list[Track]:
+    """The tracks of the main person of a portrait. Raises NoFaceError."""
+    if info.kind == "image":
+        face = face_in(info.path, read_image(info.path), analyzer)
+        return [with_poses(Track(0, 0, (0,), (face,), face.embedding), info.sample_aspect_ratio)]
+    analysis = analyse_media(info, analyzer, settings.look.smooth, reporter, "analyse")
+    tracks = select_tracks(analysis.tracks, "largest", same_person_distance=analyzer.same_person_distance)
+    if not tracks:
+        raise NoFaceError(f"{info.path}: no face found in the source")
+    return tracks
 
 
 def face_in(path: Path, rgb: Array, analyzer: Analyzer) -> Face:
@@ -81,17 +94,6 @@ def crop_extent_px(track: Track, template: TemplateName, aspect_ratio: float) ->
         for face in track.faces[::step]
     ]
     return float(1 / np.quantile(scales, 0.25))
-
-
-def faces_by_frame(tracks: Sequence[Track]) -> dict[int, list[tuple[Track, Face]]]:
-    """Which faces each frame has, far ones first, so that near ones are painted over them."""
-    frames: dict[int, list[tuple[Track, Face]]] = {}
-    for track in tracks:
-        for index, face in zip(track.frame_indices, track.faces, strict=True):
-            frames.setdefault(index, []).append((track, face))
-    for faces in frames.values():
-        faces.sort(key=lambda item: item[1].box_px[3] - item[1].box_px[1])
-    return frames
 
 
 Identities = dict[int, Any]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from facexcli import __version__
-from facexcli.settings import Settings
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, OutputError, UsageError
 from facexcli.media.image import IMAGE_SUFFIXES
@@ -23,13 +22,14 @@ from facexcli.recipes import (
     recipe_named,
     with_regions,
 )
+from facexcli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facexcli.types import MediaInfo
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 Task = Literal["swap", "reenact"]
 
 
@@ -194,5 +194,3 @@ def check_free(output: Path, overwrite: bool) -> None:
     """Raises OutputError when there is a file at `output` that may not be replaced."""
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists", "use --overwrite to replace it")
-
-

@@ -23,7 +23,7 @@ class RunResult:
         weights: SHA-256 by name, of weights that are not embedded.
         frames: frames written.
         faces_per_track: frames painted, by track id.
-        swap_rate: painted frames over frames in which a chosen face is visible, 0..1; 1 where none is.
+        swap_rate: share of the frames written in which a face was painted, 0..1.
         stage_s: seconds of each stage; those inside the render loop are summed over its threads.
         warnings: everything the user was warned of.
         provenance: how the output is marked as synthetic.

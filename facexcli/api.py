@@ -1,0 +1,81 @@
+"""facex from Python: what the commands do, as functions. Exported lazily by `facexcli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facexcli.events import Reporter, SilentReporter
+from facexcli.faces.choose import choose_analyzer
+from facexcli.media.probe import probe
+from facexcli.pipeline.people import find_people
+from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.result import RunResult
+from facexcli.pipeline.run import run
+from facexcli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from facexcli.types import Analysis
+
+    AnyPath = str | PathLike[str]
+
+__all__ = ["RunResult", "analyse", "reenact", "swap"]
+
+
+def swap(
+    sources: AnyPath | Sequence[AnyPath],
+    target: AnyPath,
+    output: AnyPath,
+    *,
+    settings: Settings | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Put the person of `sources` into an image or a video, as `facex swap` does.
+
+    Args:
+        sources: one still, several stills of one person, or a folder of them.
+        target: image or video.
+        output: the file to write; its suffix chooses the container.
+        settings: every option of the command line; defaults when None.
+        overwrite: replace a file at `output`.
+        reporter: receives progress and warnings.
+
+    Raises:
+        FacexError: a subclass that says what is wrong with which file; nothing is written then.
+    """
+    listed = [sources] if isinstance(sources, (str, Path)) or not hasattr(sources, "__iter__") else sources
+    plan = plan_swap([Path(source) for source in listed], Path(target), Path(output), settings or Settings())
+    return run(plan, reporter, overwrite)
+
+
+def reenact(
+    source: AnyPath,
+    driving: AnyPath,
+    output: AnyPath,
+    *,
+    settings: Settings | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> RunResult:
+    """Make the portrait `source` move like the face in `driving`, as `facex reenact` does.
+
+    The result has the frames, times and sound of `driving` and the picture of `source`. Raises as `swap` does.
+    """
+    return run(plan_reenact(Path(source), Path(driving), Path(output), settings or Settings()), reporter, overwrite)
+
+
+def analyse(media: AnyPath, *, settings: Settings | None = None, reporter: Reporter | None = None) -> Analysis:
+    """Who is where in an image or a video: shots, and a smoothed track for each person in each shot.
+
+    Raises InputError for media that cannot be read.
+    """
+    settings = settings or Settings()
+    analyzer, _ = choose_analyzer(settings.people.analyzer)
+    try:
+        return find_people(probe(Path(media)), settings, analyzer, reporter or SilentReporter())
+    finally:
+        analyzer.close()

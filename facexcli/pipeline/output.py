@@ -1,0 +1,144 @@
+"""Where the frames of a run go: a video, a picture, or an unchanged copy. Complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from facexcli.config import parse_trim
+from facexcli.errors import InputError, OutputError
+from facexcli.events import Informed, Reporter, Warned
+from facexcli.media.atomic import AtomicFile
+from facexcli.media.color import rgb_roi
+from facexcli.media.frames import SRGB
+from facexcli.media.image import write_image
+from facexcli.media.reader import FrameReader
+from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
+from facexcli.pipeline.analyse import StageProgress
+from facexcli.pipeline.render import RenderCounts, render
+from facexcli.provenance import synthetic_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from facexcli.pipeline.painter import Job, Painter
+    from facexcli.pipeline.parallel import StageClock
+    from facexcli.pipeline.plan import Plan
+    from facexcli.types import Frame, MediaInfo
+
+
+class Output:
+    """Writes what a plan renders. `timeline` is the file that gives times and sound."""
+
+    def __init__(self, plan: Plan, timeline: MediaInfo, reporter: Reporter, clock: StageClock) -> None:
+        self._plan, self._timeline, self._reporter, self._clock = plan, timeline, reporter, clock
+        self._start, self._stop = parse_trim(plan.settings.range.trim)
+
+    def write(
+        self, video: VideoFormat, make_jobs: Callable[[Iterator[Frame]], Iterator[Job]], painter: Painter
+    ) -> RenderCounts:
+        """Decode the timeline's range, paint it, encode it. Raises InputError for a range without a frame."""
+        info = self._timeline
+        with FrameReader(info.path, info, start=self._start, stop=self._stop) as reader:
+            first = next(reader, None)
+            if first is None:
+                raise InputError(f"{info.path}: there is no frame in {self._plan.settings.range.trim}",
+                                 "look at its length with `facex faces`")  # fmt: skip
+            jobs = make_jobs(chain((first,), reader))
+            counts = self._picture(jobs, painter) if info.kind == "image" else self._video(video, first, jobs, painter)
+            self._warn(reader.warnings)
+        return counts
+
+    def copy(self) -> RenderCounts:
+        """The timeline's file, unchanged, at the output. Raises OutputError where that is not what its name says."""
+        output, origin = self._plan.output, self._timeline.path
+        if output.suffix.lower() != origin.suffix.lower():
+            raise OutputError(f"{output}: {origin.name} cannot be passed on unchanged as another kind of file",
+                              f"name the output *{origin.suffix}")  # fmt: skip
+        with AtomicFile(output) as file:
+            try:
+                shutil.copyfile(origin, file.temporary)
+            except OSError as error:
+                raise OutputError(f"{output} cannot be written: {error.strerror}") from error
+            file.commit()
+        return RenderCounts(0, 0, {}, {})
+
+    def _video(self, video: VideoFormat, first: Frame, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
+        start_s, stop_s = self._range_s(first)
+        with VideoWriter(
+            self._plan.output,
+            video,
+            self._encode_options(),
+            audio_from=self._timeline.path,
+            start_s=start_s,
+            stop_s=stop_s,
+            tags=synthetic_tags(self._plan.task, self._plan.engine),
+        ) as writer:
+            self._reporter.emit(Informed(f"encoder {writer.encoder}"))
+            counts = render(jobs, painter, writer, self._progress(), self._clock)
+            with self._clock.measure("finish"):
+                writer.commit()
+            self._warn(writer.warnings)
+        return counts
+
+    def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
+        sink = _PictureSink(self._plan.output)
+        return render(jobs, painter, sink, self._progress(), self._clock)
+
+    def _progress(self) -> StageProgress:
+        return StageProgress(self._reporter, "render", self._frame_total())
+
+    def _frame_total(self) -> int | None:
+        """How many frames the range has, as far as the header tells."""
+        info, total = self._timeline, self._timeline.frame_count_from_header
+        rate = info.frame_rate or Fraction(25)
+        start, stop = (
+            round(place * rate) if isinstance(place, Fraction) else place for place in (self._start, self._stop)
+        )
+        if stop is not None:
+            total = min(stop, total) if total else stop
+        return max(0, total - (start or 0)) if total else None
+
+    def _range_s(self, first: Frame) -> tuple[Fraction | None, Fraction | None]:
+        """Start and end of the range on the timeline's clock; None where nothing is cut off."""
+        info = self._timeline
+        start_s = first.time_s if self._start is not None else None
+        stop_s = None
+        if isinstance(self._stop, Fraction):
+            stop_s = info.start_pts * info.time_base + self._stop
+        elif self._stop is not None:
+            stop_s = first.time_s + (self._stop - first.index) / (info.frame_rate or Fraction(25))
+        return start_s, stop_s
+
+    def _encode_options(self) -> EncodeOptions:
+        chosen = self._plan.settings.output
+        return EncodeOptions(chosen.codec, chosen.crf, chosen.encoder_preset, chosen.pix_fmt, chosen.audio)
+
+    def _warn(self, warnings: list[str]) -> None:
+        for warning in warnings:
+            self._reporter.emit(Warned(warning))
+
+
+class _PictureSink:
+    """Writes the one frame of a still."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, frame: Frame) -> None:
+        height, width = frame.planes[0].shape[:2]
+        write_image(self._path, rgb_roi(frame, (0, 0, width, height)))
+
+
+def canvas_format(canvas: MediaInfo, timeline: MediaInfo) -> VideoFormat:
+    """The canvas's pictures on the timeline's clock."""
+    rate = timeline.frame_rate or Fraction(25)
+    if canvas.kind == "image":
+        size = (canvas.display_width_px, canvas.display_height_px)
+        return VideoFormat(*size, "rgb24", timeline.time_base, rate, color=SRGB, is_vfr=timeline.is_vfr)
+    video = VideoFormat.from_media(canvas)
+    return replace(video, time_base=timeline.time_base, frame_rate=rate, is_vfr=timeline.is_vfr)

@@ -1,0 +1,150 @@
+"""Runs a plan: analyse, prepare, render, finish. The one place where the parts of the pipeline meet."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from facexcli.engines.registry import open_engine
+from facexcli.errors import NoFaceError
+from facexcli.events import Informed, Reporter, SilentReporter, Warned
+from facexcli.faces.choose import choose_analyzer
+from facexcli.fusion.compose import Look
+from facexcli.media.probe import probe
+from facexcli.media.writer import VideoFormat
+from facexcli.pipeline.analyse import motion_of
+from facexcli.pipeline.output import Output, canvas_format
+from facexcli.pipeline.painter import CropShape, Painter, display_aspect_ratio
+from facexcli.pipeline.parallel import StageClock
+from facexcli.pipeline.people import chosen_tracks, crop_px_for, find_people, largest_face, still_crop
+from facexcli.pipeline.plan import check_free
+from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
+from facexcli.pipeline.result import RunResult
+from facexcli.provenance import synthetic_tags
+
+if TYPE_CHECKING:
+    from facexcli.engines.base import Engine
+    from facexcli.events import Event
+    from facexcli.faces.base import Analyzer
+    from facexcli.pipeline.plan import Plan
+
+
+def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -> RunResult:
+    """Do what the plan says. The output appears complete or not at all.
+
+    Raises a FacexError: OutputError when there is a file at the output and `overwrite` is not given, InputError when an
+    input has changed since the plan was made or is damaged, NoFaceError when there is nobody to edit.
+    """
+    check_free(plan.output, overwrite)
+    for item in plan.inputs:
+        item.check()
+    with ExitStack() as stack:
+        choice = open_engine(plan.engine, plan.task)
+        stack.callback(choice.engine.close)
+        analyzer, reason = choose_analyzer(plan.settings.people.analyzer)
+        stack.callback(analyzer.close)
+        listening = _Listening(reporter or SilentReporter())
+        listening.emit(Informed(f"engine {choice.engine.spec.name}: {plan.engine_reason or choice.reason}"))
+        listening.emit(Informed(f"perception: {reason}"))
+        return _Run(plan, choice.engine, analyzer, listening).run()
+
+
+class _Run:
+    """One run of one plan, with the models open."""
+
+    def __init__(self, plan: Plan, engine: Engine, analyzer: Analyzer, reporter: _Listening) -> None:
+        self._plan, self._engine, self._analyzer, self._reporter = plan, engine, analyzer, reporter
+        self._settings = plan.settings
+        self._recipe = plan.recipe_value()
+        self._template = engine.spec.templates[plan.recipe_name]
+        self._clock = StageClock()
+
+    def run(self) -> RunResult:
+        counts = self._swap() if self._plan.driving is None else self._reenact()
+        for doubt, count in counts.doubts.items():
+            self._reporter.emit(Warned(f"{doubt} ({count} of {counts.frames} frames)"))
+        return RunResult(
+            output=self._plan.output,
+            engine=self._engine.spec.name,
+            perception=(self._analyzer.name,),
+            frames=counts.frames,
+            faces_per_track=counts.per_track,
+            swap_rate=counts.painted / counts.frames if counts.frames else 0.0,
+            stage_s=self._clock.seconds(),
+            warnings=tuple(self._reporter.warnings),
+            provenance=synthetic_tags(self._plan.task, self._plan.engine),
+            plan=self._plan,
+        )
+
+    def _swap(self) -> RenderCounts:
+        info = probe(self._plan.canvas.path)
+        output = Output(self._plan, info, self._reporter, self._clock)
+        with self._clock.measure("analyse"):
+            analysis = find_people(info, self._settings, self._analyzer, self._reporter)
+            tracks = chosen_tracks(analysis, self._settings, self._analyzer)
+        if not tracks:
+            self._allow_no_face(info.path.name)
+            return output.copy()
+        with self._clock.measure("prepare"):
+            spec = self._engine.spec
+            size_px = crop_px_for(tracks, self._template, display_aspect_ratio(info), spec.crop_sizes_px)
+            stills = [still_crop(item.path, self._analyzer, self._template, size_px) for item in self._plan.sources]
+            identities = {
+                track.id: self._engine.prepare(stills, motion_of(track, info.sample_aspect_ratio)) for track in tracks
+            }
+        painter = self._painter(CropShape.of(info, self._template, size_px))
+        return output.write(VideoFormat.from_media(info), lambda frames: swap_jobs(frames, tracks, identities), painter)
+
+    def _reenact(self) -> RenderCounts:
+        assert self._plan.driving is not None
+        canvas, moving = probe(self._plan.canvas.path), probe(self._plan.driving.path)
+        with self._clock.measure("analyse"):
+            portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
+            analysis = find_people(moving, self._settings, self._analyzer, self._reporter, "analyse-driving")
+            movers = chosen_tracks(analysis, self._settings, self._analyzer)
+        if not movers:
+            raise NoFaceError(f"{moving.path}: no face found in the driving video")
+        with self._clock.measure("prepare"):
+            sizes_px = self._engine.spec.crop_sizes_px
+            size_px = crop_px_for(portrait, self._template, display_aspect_ratio(canvas), sizes_px)
+            source = still_crop(canvas.path, self._analyzer, self._template, size_px)
+            identities = {
+                track.id: self._engine.prepare([source], motion_of(track, moving.sample_aspect_ratio))
+                for track in movers
+            }
+        driving = Driving(movers, CropShape.of(moving, self._template, min(sizes_px)), identities)
+        painter = self._painter(CropShape.of(canvas, self._template, size_px))
+        output = Output(self._plan, moving, self._reporter, self._clock)
+        with closing(canvas_stream(canvas)) as pictures:
+            return output.write(
+                canvas_format(canvas, moving),
+                lambda frames: reenact_jobs(pictures, portrait, frames, driving),
+                painter,
+            )
+
+    def _painter(self, shape: CropShape) -> Painter:
+        chosen = self._settings.look
+        look = Look(chosen.feather, chosen.color, chosen.blend, chosen.occlusion, chosen.strength)
+        return Painter(self._engine, self._recipe, look, shape, self._clock)
+
+    def _allow_no_face(self, name: str) -> None:
+        """Raises NoFaceError unless the user chose to let such media pass."""
+        if self._settings.people.no_face == "error":
+            raise NoFaceError(
+                f"{name}: no face found to edit",
+                "lower --min-face, look with `facex faces`, or copy such files with --no-face pass",
+            )
+        self._reporter.emit(Warned(f"{name}: no face found to edit; copied unchanged"))
+
+
+class _Listening:
+    """Passes events on and remembers the warnings for the result."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.warnings: list[str] = []
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self.warnings.append(event.message)
+        self._reporter.emit(event)
