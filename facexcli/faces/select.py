@@ -1,0 +1,141 @@
+"""Who gets edited: tracks merged into people, and the rules that choose among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facexcli.errors import UsageError
+from facexcli.faces.embed import embedding_distance, mean_embedding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from facexcli.types import Array, Track
+
+RULES = ("largest", "all", "first")
+_SAME_PERSON_DISTANCE = 0.38
+
+
+def merge_people(tracks: Sequence[Track], same_person_distance: float = _SAME_PERSON_DISTANCE) -> dict[int, int]:
+    """Which tracks show the same person: {track id: person id}; a person's id is its smallest track id.
+
+    The nearest pair of groups is joined until none is nearer than `same_person_distance` (average linkage). Two tracks
+    that share a frame are two people, however alike. A track without an embedding stays alone.
+    """
+    groups: list[list[Track]] = [[track] for track in sorted(tracks, key=lambda track: track.id)]
+    frames = {track.id: frozenset(track.frame_indices) for track in tracks}
+    while pair := _nearest_pair(groups, frames, same_person_distance):
+        first, second = pair
+        groups[first] += groups.pop(second)
+    return {track.id: min(member.id for member in group) for group in groups for track in group}
+
+
+def select_tracks(
+    tracks: Sequence[Track],
+    rule: str = "largest",
+    min_face_px: float = 0.0,
+    match: Array | None = None,
+    same_person_distance: float = _SAME_PERSON_DISTANCE,
+) -> list[Track]:
+    """The tracks to edit, in the order of their ids.
+
+    `largest`: the person with the largest sum of box areas over all frames and shots, in every shot where that person
+    is seen; `first`: the person seen first (the larger of two in the same frame), likewise; `all`; or track ids, "0,3".
+    `match`, a unit embedding (D,), keeps the tracks of the person nearest to it, whatever the rule.
+
+    Args:
+        tracks: of one analysis.
+        rule: see above.
+        min_face_px: tracks whose median box is narrower are left out, unless they are named by id.
+        match: of a reference still, or None.
+        same_person_distance: of the analyzer that made the embeddings.
+    Returns:
+        possibly nothing; whether that is an error is the caller's to say.
+    Raises:
+        UsageError: an unknown rule, or ids that no track has.
+    """
+    ordered = sorted(tracks, key=lambda track: track.id)
+    if rule not in RULES:
+        return _by_ids(ordered, rule)
+    large = [track for track in ordered if track.faces and _median_width_px(track) >= min_face_px]
+    if not large:
+        return []
+    people = merge_people(large, same_person_distance)
+    if match is not None:
+        return _matching(large, people, match, same_person_distance)
+    if rule == "all":
+        return large
+    chosen = _largest_person(large, people) if rule == "largest" else _first_person(large, people)
+    return [track for track in large if people[track.id] == chosen]
+
+
+def _nearest_pair(groups: list[list[Track]], frames: dict[int, frozenset[int]], limit: float) -> tuple[int, int] | None:
+    best: tuple[int, int] | None = None
+    for first in range(len(groups)):
+        for second in range(first + 1, len(groups)):
+            distance = _group_distance(groups[first], groups[second], frames)
+            if distance < limit:
+                best, limit = (first, second), distance
+    return best
+
+
+def _group_distance(a: list[Track], b: list[Track], frames: dict[int, frozenset[int]]) -> float:
+    distances = []
+    for left in a:
+        for right in b:
+            if left.embedding is None or right.embedding is None or frames[left.id] & frames[right.id]:
+                return float("inf")
+            distances.append(embedding_distance(left.embedding, right.embedding))
+    return float(np.mean(distances))
+
+
+def _by_ids(tracks: list[Track], rule: str) -> list[Track]:
+    try:
+        wanted = {int(item) for item in rule.split(",")}
+    except ValueError:
+        raise UsageError(
+            f"--faces {rule!r} is neither a rule nor a list of numbers", f"use {', '.join(RULES)} or numbers like 0,2"
+        ) from None
+    known = [track.id for track in tracks]
+    missing = sorted(wanted.difference(known))
+    if missing:
+        there = f"there are {', '.join(map(str, known))}" if known else "no face was found"
+        raise UsageError(f"no face is numbered {', '.join(map(str, missing))}", there)
+    return [track for track in tracks if track.id in wanted]
+
+
+def _matching(tracks: list[Track], people: dict[int, int], match: Array, limit: float) -> list[Track]:
+    near: dict[int, float] = {}
+    for person in set(people.values()):
+        members = [track.embedding for track in tracks if people[track.id] == person and track.embedding is not None]
+        mean = mean_embedding(members)
+        if mean is not None:
+            near[person] = embedding_distance(mean, match)
+    if not near:
+        return []
+    best = min(near, key=lambda person: near[person])
+    return [track for track in tracks if people[track.id] == best] if near[best] < limit else []
+
+
+def _largest_person(tracks: list[Track], people: dict[int, int]) -> int:
+    size: dict[int, float] = {}
+    for track in tracks:
+        size[people[track.id]] = size.get(people[track.id], 0.0) + sum(_areas_px(track))
+    return max(sorted(size), key=lambda person: size[person])
+
+
+def _first_person(tracks: list[Track], people: dict[int, int]) -> int:
+    earliest = min(tracks, key=lambda track: (track.frame_indices[0], -next(iter(_areas_px(track)))))
+    return people[earliest.id]
+
+
+def _areas_px(track: Track) -> Iterable[float]:
+    for face in track.faces:
+        x0, y0, x1, y1 = face.box_px
+        yield (x1 - x0) * (y1 - y0)
+
+
+def _median_width_px(track: Track) -> float:
+    return float(np.median([face.box_px[2] - face.box_px[0] for face in track.faces]))
