@@ -7,7 +7,9 @@ motion, and sound that must stay in step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +17,42 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from facexcli.errors import InputError
+from facexcli.config import resolve
+from facexcli.engines.registry import open_engine
+from facexcli.errors import InputError, OutputError
+from facexcli.events import StageFinished, StageStarted
+from facexcli.faces.align import crop_from_frame, resample
+from facexcli.faces.choose import choose_analyzer
+from facexcli.fusion.compose import Look
 from facexcli.geometry.model3d import Pose, fit_pose, personal_shape, project, rotation_matrix
+from facexcli.media.atomic import AtomicFile
+from facexcli.media.color import rgb_roi
+from facexcli.media.frames import frame_from_rgb
+from facexcli.media.image import read_image, write_image
+from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
+from facexcli.pipeline.parallel import StageClock
+from facexcli.pipeline.people import face_in
+from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.run import run
+from facexcli.recipes import MOTION, recipe_named
+from facexcli.tiles import Tile, frames_at, sheet
+from facexcli.types import Motion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from facexcli.types import Array
+    from facexcli.events import Reporter
+    from facexcli.pipeline.result import RunResult
+    from facexcli.settings import Settings
+    from facexcli.types import Array, Crop
 
 FRAME_RATE = 25
 FRAME_COUNT = 100
 SAMPLE_RATE_HZ = 48000
 SIZE_PX = (544, 640)
 """Width and height of the clip."""
+CROP_PX = 512
+SHOWN_FRAMES = (10, 36, 60, 85)
 
 _UPPER_LIDS, _LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
 _JAW = slice(4, 13)
@@ -59,6 +84,73 @@ def _packaged(package: str, relative: str) -> Path:
     if not path.is_file():
         raise InputError(f"{path} is missing", "the demonstration needs the picture that comes with the package")
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """The files that were written, and what the two runs say of themselves."""
+
+    target: Path
+    swap: RunResult
+    reenact: RunResult
+    picture: Path
+
+
+def demonstrate(folder: Path, reporter: Reporter, settings: Settings | None = None) -> Demonstration:
+    """Make the clip and the two edits in `folder`, which is made too; earlier files of a demonstration are replaced.
+
+    Raises OutputError where the folder cannot be made, and what `facexcli.swap` raises.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+    photographs = find_photographs()
+    settings = settings or resolve()
+    target, swapped, reenacted = (folder / f"demo-{name}.mp4" for name in ("target", "swap", "reenact"))
+    reporter.emit(StageStarted("prepare", FRAME_COUNT))
+    start_s = time.monotonic()
+    write_clip(target, animate(photographs.admiral), soundtrack(FRAME_COUNT / FRAME_RATE))
+    reporter.emit(StageFinished("prepare", FRAME_COUNT, time.monotonic() - start_s))
+    swap = run(plan_swap([photographs.astronaut], target, swapped, settings), reporter, overwrite=True)
+    reenact = run(plan_reenact(photographs.astronaut, target, reenacted, settings), reporter, overwrite=True)
+    picture = folder / "demo.png"
+    write_image(picture, before_and_after(photographs.astronaut, target, swapped, reenacted))
+    return Demonstration(target, swap, reenact, picture)
+
+
+def before_and_after(source: Path, target: Path, swapped: Path, reenacted: Path) -> Array:
+    """Four moments of the clip, of the swap and of the reenactment below each other: uint8 (H, W, 3) RGB."""
+    portrait = Tile(read_image(source), "source")
+    rows = []
+    for name, path in (("target", target), ("swap", swapped), ("reenact", reenacted)):
+        frames = frames_at(path, SHOWN_FRAMES)
+        moments = [Tile(rgb, f"{name}, {index / FRAME_RATE:.1f} s") for index, rgb in sorted(frames.items())]
+        rows.append([portrait, *moments])
+    return sheet(rows, (272, 272))
+
+
+def animate(photograph: Path) -> Iterator[Array]:
+    """The portrait, moved by the script and seen by the camera: uint8 (H, W, 3) RGB frames."""
+    rgb = read_image(photograph)
+    size_px = (rgb.shape[1], rgb.shape[0])
+    analyzer, _ = choose_analyzer("dlib")
+    face = face_in(photograph, rgb, analyzer)
+    analyzer.close()
+    time_s = np.arange(FRAME_COUNT) / FRAME_RATE
+    engine = open_engine("mesh", "reenact").engine
+    shape = CropShape(engine.spec.templates["reenact"], CROP_PX, size_px)
+    matrix = crop_from_frame(face.landmarks_px, shape.template, CROP_PX)
+    crop = shape.crop_of(rgb, (0, 0, *size_px), matrix, face, 0, 0)
+    script = Motion(np.arange(FRAME_COUNT), perform(face.landmarks_px, time_s))
+    identity = engine.prepare([crop], script)
+    painter = Painter(engine, recipe_named("reenact"), Look(), shape, StageClock())
+    still = frame_from_rgb(rgb, 0, 0, Fraction(1, FRAME_RATE), 1)
+    for index, at_s in enumerate(time_s):
+        moved: dict[str, Crop] = dict.fromkeys(MOTION, replace(crop, frame_index=index))
+        painted = painter.paint(Job(still, [CanvasFace(0, face, identity, moved)]))
+        yield resample(rgb_roi(painted.frame, (0, 0, *size_px)), camera(float(at_s), size_px), SIZE_PX)
+    engine.close()
 
 
 def speech(time_s: Array) -> Array:
@@ -129,8 +221,6 @@ def camera(time_s: float, photo_size_px: tuple[int, int]) -> Array:
 
 def write_clip(path: Path, frames: Iterator[Array], sound: Array) -> None:
     """H.264 and AAC. frames: uint8 (H, W, 3) RGB. Raises OutputError where the place cannot be written."""
-    from facexcli.media.atomic import AtomicFile
-
     with AtomicFile(path) as target:
         with av.open(str(target.temporary), "w") as container:
             video: Any = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "16", "preset": "veryfast"})
