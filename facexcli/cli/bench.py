@@ -1,0 +1,127 @@
+"""`facex bench`: the figures of README, measured again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facexcli.cli.console import print_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HELP = """Measure quality and speed on real clips.
+
+The evaluation data are looked for in FACEX_TEST_DATA, or in --data.
+
+Example:
+  facex bench swap --data ../shared/data/eval
+  facex bench speed --seconds 10
+"""
+
+DataOption = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="folder with talking/ and london/", envvar="FACEX_TEST_DATA")
+]
+KeepOption = Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="keep the results in this folder")]
+_DATA = Path("../shared/data/eval")
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    group = typer.Typer(help=_HELP, rich_markup_mode="rich")
+    group.command("swap")(bench_swap)
+    group.command("reenact")(bench_reenact)
+    group.command("speed")(bench_speed)
+    app.add_typer(group, name="bench", rich_help_panel=panel)
+
+
+def bench_swap(data: DataOption = _DATA, keep: KeepOption = None) -> None:
+    """Swap four people into six talking clips, and judge every frame.
+
+    Example:
+      facex bench swap --data ../shared/data/eval --keep /tmp/swaps
+    """
+    from facexcli.evaluate import bench
+    from facexcli.settings import Settings
+
+    _line("source", "target", "found", "d(source)", "d(canvas)", "deviation", "landmarks", "eyes", "mouth")
+    rows = []
+    for row in bench.bench_swap(data, Settings(), _made(keep)):
+        q = row.quality
+        rows.append(q)
+        _line(row.source, row.target, f"{q.found_share:.0%}", q.distance_to_source, q.distance_to_canvas,
+              q.distance_deviation, f"{q.landmark_error:.2%}", q.eye_correlation, q.mouth_correlation)  # fmt: skip
+    won = sum(q.distance_to_source < q.distance_to_canvas for q in rows)
+    print_result(
+        f"nearer to the source in {won} of {len(rows)}; means: distance to the source "
+        f"{_mean(q.distance_to_source for q in rows):.3f}, landmarks {_mean(q.landmark_error for q in rows):.2%}; "
+        f"least: found {min(q.found_share for q in rows):.0%}, eyes {min(q.eye_correlation for q in rows):.2f}"
+    )
+
+
+def bench_reenact(data: DataOption = _DATA, keep: KeepOption = None) -> None:
+    """Drive two portraits with six talking and two head-pose clips, and judge every frame.
+
+    Example:
+      facex bench reenact --data ../shared/data/eval --keep /tmp/reenacts
+    """
+    from facexcli.evaluate import bench
+    from facexcli.settings import Settings
+
+    _line("source", "driving", "found", "d(source)", "mouth", "eyes", "yaw", "pitch", "roll", "(range, degrees)")
+    rows = []
+    for row in bench.bench_reenact(data, Settings(), _made(keep)):
+        q = row.quality
+        rows.append(q)
+        ranges = f"{q.yaw_range_deg:.0f} {q.pitch_range_deg:.0f} {q.roll_range_deg:.0f}"
+        _line(row.source, row.driving, f"{q.found_share:.0%}", q.distance_to_source, q.mouth_correlation,
+              q.eye_correlation, q.yaw_correlation, q.pitch_correlation, q.roll_correlation, ranges)  # fmt: skip
+    print_result(
+        f"least: mouth {min(q.mouth_correlation for q in rows):.2f}, eyes {min(q.eye_correlation for q in rows):.2f}; "
+        f"largest distance to the source {max(q.distance_to_source for q in rows):.3f}"
+    )
+
+
+def bench_speed(
+    data: DataOption = _DATA,
+    height: Annotated[int, typer.Option("--height", metavar="PX", help="lines of the made clip")] = 1080,
+    seconds: Annotated[list[float] | None, typer.Option("--seconds", metavar="S", help="length; repeatable")] = None,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="runs of which the median is told")] = 3,
+) -> None:
+    """Time a whole swap beside a plain ffmpeg transcode with the same encoder settings.
+
+    Example:
+      facex bench speed --seconds 10 --seconds 100
+    """
+    from facexcli.evaluate import bench, speed
+
+    print_result(f"machine: {os.cpu_count()} cores; facex --help: {speed.help_wall_s(5):.2f} s")
+    _line("height", "frames", "swap s", "fps", "peak MiB", "transcode s", "ratio")
+    with tempfile.TemporaryDirectory(prefix="facex-bench-") as name:
+        folder = Path(name)
+        clip = folder / "clip.mp4"
+        for length in seconds or [10.0]:
+            speed.make_clip(bench.talking_clips(data)[0], clip, height, length)
+            row = speed.bench_speed(data / "london" / "087_neutral.jpg", clip, folder, repeats)
+            plain = f"{row.transcode.wall_s:.2f}" if row.transcode else "no ffmpeg"
+            _line(row.height_px, row.frames, f"{row.swap.wall_s:.2f}", f"{row.frames / row.swap.wall_s:.1f}",
+                  f"{row.swap.peak_rss_mib:.0f}", plain, f"{row.ratio:.2f}" if row.ratio else "")  # fmt: skip
+
+
+def _made(folder: Path | None) -> Path | None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _line(*cells: Any) -> None:
+    texts = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells]
+    print_result("  ".join(f"{text:>11}" for text in texts))
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)

@@ -1,0 +1,143 @@
+"""How fast facex is, beside a plain transcode with the same encoder settings: whole processes, one after the other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facexcli.errors import FacexError
+from facexcli.media.color import rgb_roi
+from facexcli.media.frames import frame_from_rgb
+from facexcli.media.probe import probe
+from facexcli.media.reader import FrameReader
+from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facexcli.types import Array, MediaInfo
+
+RATE = Fraction(25)
+NOISE_CODES = 2.0
+"""Standard deviation of the noise on the made clip: an upscaled clip alone would be too easy to encode."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCost:
+    """wall_s: from start to end. cpu_s: user and system. peak_rss_mib: largest resident set."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRow:
+    """One length of video. `transcode` is None where ffmpeg is not installed; costs are medians of the repeats."""
+
+    frames: int
+    height_px: int
+    swap: ProcessCost
+    transcode: ProcessCost | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Wall time of the swap over that of the transcode."""
+        return self.swap.wall_s / self.transcode.wall_s if self.transcode else None
+
+
+def make_clip(origin: Path, output: Path, height_px: int, seconds: float) -> None:
+    """A clip of `seconds` at `height_px` lines out of a short one, played to and fro, its face a third of the height.
+
+    The picture is enlarged, gets a margin and a little noise, so that decoder and encoder work as on a camera's video.
+    """
+    frames = [_enlarged(rgb, height_px) for rgb in _all_frames(origin)]
+    width_px = frames[0].shape[1]
+    noise = np.random.default_rng(0).normal(0, NOISE_CODES, (8, height_px, width_px, 1)).astype(np.int8)
+    video = VideoFormat(width_px, height_px, "rgb24", 1 / RATE, RATE)
+    there_and_back = [*frames, *frames[-2:0:-1]]
+    with VideoWriter(output, video, EncodeOptions(codec="h264", crf=18, preset="veryfast")) as writer:
+        for index in range(round(seconds * RATE)):
+            rgb = cv2.add(
+                there_and_back[index % len(there_and_back)], np.repeat(noise[index % 8], 3, 2), dtype=cv2.CV_8U
+            )
+            writer.write(frame_from_rgb(rgb, index, index, 1 / RATE, 1))
+
+
+def bench_speed(source: Path, clip: Path, folder: Path, repeats: int, options: Sequence[str] = ()) -> SpeedRow:
+    """Swap and transcode `clip` in turn, `repeats` times. Raises FacexError when one of them fails."""
+    info = probe(clip)
+    swaps, transcodes = [], []
+    ffmpeg = shutil.which("ffmpeg")
+    for _ in range(repeats):
+        if ffmpeg:
+            transcodes.append(process_cost([ffmpeg, *_transcode_arguments(clip, folder / "transcode.mp4")]))
+        command = [sys.executable, "-m", "facexcli", "swap", str(source), str(clip), "-o", str(folder / "swap.mp4")]
+        swaps.append(process_cost([*command, "--overwrite", "--progress", "none", *options]))
+    return SpeedRow(
+        info.frame_count_from_header or 0,
+        info.display_height_px,
+        _median_cost(swaps),
+        _median_cost(transcodes) if transcodes else None,
+    )
+
+
+def help_wall_s(repeats: int) -> float:
+    """Median wall time of `facex --help`."""
+    command = [sys.executable, "-m", "facexcli", "--help"]
+    return statistics.median(process_cost(command).wall_s for _ in range(repeats))
+
+
+def process_cost(command: Sequence[str]) -> ProcessCost:
+    """Run a program to its end, without its output. Raises FacexError when it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    complaint = process.stderr.read().decode(errors="replace").strip()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    if process.returncode:
+        raise FacexError(f"{Path(command[0]).name} failed: {complaint.splitlines()[-1] if complaint else status}")
+    return ProcessCost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _transcode_arguments(clip: Path, output: Path) -> list[str]:
+    encoder = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-c:a", "copy"]
+    return ["-v", "error", "-y", "-i", str(clip), *encoder, str(output)]
+
+
+def _median_cost(costs: Sequence[ProcessCost]) -> ProcessCost:
+    return ProcessCost(
+        statistics.median(cost.wall_s for cost in costs),
+        statistics.median(cost.cpu_s for cost in costs),
+        max(cost.peak_rss_mib for cost in costs),
+    )
+
+
+def _all_frames(path: Path) -> Iterator[Array]:
+    info: MediaInfo = probe(path)
+    with FrameReader(path, info, stop=100) as reader:
+        for frame in reader:
+            yield rgb_roi(frame, (0, 0, info.display_width_px, info.display_height_px))
+
+
+def _enlarged(rgb: Array, height_px: int) -> Array:
+    width_px = height_px * 16 // 9
+    scale = height_px / rgb.shape[0]
+    size = (round(rgb.shape[1] * scale), height_px)
+    picture = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+    side = (width_px - size[0]) // 2
+    return cv2.copyMakeBorder(picture, 0, 0, side, width_px - size[0] - side, cv2.BORDER_REPLICATE)
