@@ -97,7 +97,7 @@ def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 
 def _common_parameters() -> Iterable[inspect.Parameter]:
-    preset = typer.Option("--preset", metavar="NAME|FILE", help=_PRESET_HELP, rich_help_panel="Engine and recipe")
+    preset = typer.Option("--preset", metavar="NAME|FILE", help=_PRESET_HELP)
     yield _keyword("preset", Annotated[str | None, preset], None)
     for name, names, help_text in (
         ("as_json", ("--json",), "print the result as one JSON object"),
