@@ -11,6 +11,7 @@ import typer
 
 from facexcli.cli.app import main
 from facexcli.cli.commands import COMMANDS, build_app
+from facexcli.errors import InputError
 from facexcli.settings import declarations
 
 README = Path(__file__).parents[1] / "README.md"
@@ -49,11 +50,15 @@ def test_examples_have_no_mistake(
     assert examples
     monkeypatch.chdir(tmp_path)
     if name == "demo":
-        monkeypatch.setattr("facexcli.demo.find_photographs", lambda: pytest.skip("the example would run"))
+        monkeypatch.setattr("facexcli.demo.find_photographs", _without_photographs)
     for example in examples:
         code = main(shlex.split(example)[1:])
         error = capsys.readouterr().err
         assert code in (0, 3), f"{example}: {error}"
+
+
+def _without_photographs() -> None:
+    raise InputError("no photographs")
 
 
 def test_every_setting_is_an_option_of_swap(
@@ -72,8 +77,7 @@ def test_options_in_the_readme_exist() -> None:
         current = pending.pop()
         pending += getattr(current, "commands", {}).values()
         known |= {option for parameter in current.params for option in parameter.opts}
-    shell = "\n".join(re.findall(r"```\w*\n(.*?)```", README.read_text("utf-8"), re.DOTALL))
-    shown = {
-        option for line in shell.splitlines() if "facex " in line for option in re.findall(r"(?<!\S)--[a-z-]+", line)
-    }
+    lines = [line for line in README.read_text("utf-8").splitlines() if re.match(r"( {4})?facex ", line)]
+    assert lines
+    shown = {option for line in lines for option in re.findall(r"(?<!\S)--[a-z-]+", line)}
     assert shown <= known, f"README.md shows options that do not exist: {sorted(shown - known)}"

@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     except _CLICK_ERROR as error:
-        raise _usage_error(error) from None
+        raise _usage_error(error, named) from None
     return 0
 
 
@@ -69,10 +69,11 @@ def _not_loaded() -> None:
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def _usage_error(error: Any) -> UsageError:
+def _usage_error(error: Any, command: str | None) -> UsageError:
     """click's error in our words, with the nearest option as its hint."""
     context = getattr(error, "ctx", None)
-    hint = f"see `{context.command_path if context else 'facex'} --help`"
+    path = context.command_path if context else f"facex {command}" if command else "facex"
+    hint = f"see `{path} --help`"
     option, near = getattr(error, "option_name", None), getattr(error, "possibilities", None)
     if option and type(error).__name__ == "NoSuchOption":
         return UsageError(f"unknown option {option!r}", f"did you mean {near[0]}?" if near else hint)

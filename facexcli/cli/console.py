@@ -39,6 +39,14 @@ class Voice:
         """Take over the user's wishes."""
         self.progress, self.level = talk.progress, _LEVELS[talk.log_level]
 
+    def detail(self, message: str) -> None:
+        """A line for those who want to know more (-v)."""
+        if self.level == _LEVELS["debug"]:
+            if self.progress == "jsonl":
+                _json_line(sys.stderr, {"event": "detail", "message": message})
+            else:
+                sys.stderr.write(f"facex: {_one_line(message)}\n")
+
     def error(self, message: str, hint: str, exit_code: int) -> None:
         """Two lines, or one JSON object, on standard error; with the traceback before them at level debug."""
         if self.level == _LEVELS["debug"]:

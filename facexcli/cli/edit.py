@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facexcli.cli.console import print_json, print_result, reporting
+from facexcli.cli.console import VOICE, print_json, print_result, reporting
 from facexcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def execute(
 
     with reporting() as reporter:
         result = run(plan, reporter=reporter, overwrite=overwrite)
+    VOICE.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stage_s.items()))
     if choices.as_json:
         print_json(result.as_json())
     else:

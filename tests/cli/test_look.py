@@ -1,0 +1,88 @@
+"""The commands that show something: faces, engines, presets, doctor."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facexcli.media.image import read_image
+
+if TYPE_CHECKING:
+    from conftest import Facex
+
+Photographs = tuple[Path, Path]
+
+
+def test_faces_lists_draws_and_saves(facex: Facex, photographs: Photographs) -> None:
+    shown = facex("faces", photographs[1], "--sheet", "sheet.png", "--save", "faces.json", "-q")
+    assert shown.code == 0, shown.stderr
+    head, line = shown.stdout.splitlines()
+    assert head.split()[:3] == ["track", "shot", "frames"]
+    assert line.split()[:3] == ["0", "0", "1"]
+    assert read_image(Path("sheet.png")).std() > 20, "there is a picture on the sheet"
+    assert json.loads(Path("faces.json").read_text())["frame_count"] == 1
+
+
+def test_a_saved_analysis_is_used(facex: Facex, photographs: Photographs) -> None:
+    facex("faces", photographs[1], "--save", "faces.json")
+    shown = facex("swap", *photographs, "-o", "out.png", "--analysis", "faces.json")
+    assert shown.code == 0, shown.stderr
+    assert "faces.json" in shown.stderr, "the run says where the faces come from"
+    other = facex("swap", photographs[1], photographs[0], "-o", "other.png", "--analysis", "faces.json")
+    assert other.code == 3
+    assert "another file" in other.stderr
+
+
+def test_faces_as_json(facex: Facex, photographs: Photographs) -> None:
+    found = json.loads(facex("faces", photographs[1], "--json").stdout)
+    (track,) = found["tracks"]
+    # dlib finds the chin and the brows of this photograph between 150 and 250 pixels apart.
+    assert 150 < track["face_height_px"] < 250
+    assert -20 < track["yaw_deg"][0] <= track["yaw_deg"][1] < 20
+
+
+def test_faces_does_not_replace_a_file(facex: Facex, photographs: Photographs) -> None:
+    Path("sheet.png").write_bytes(b"precious")
+    assert facex("faces", photographs[1], "--sheet", "sheet.png").code == 7
+    assert Path("sheet.png").read_bytes() == b"precious"
+
+
+def test_engines(facex: Facex) -> None:
+    shown = facex("engines")
+    assert shown.code == 0
+    assert shown.stdout.startswith("mesh: available\n")
+    (mesh,) = [row for row in json.loads(facex("engines", "--json").stdout)["engines"] if row["engine"] == "mesh"]
+    assert mesh["licence"] == "Apache-2.0"
+    assert {"swap", "reenact"} <= set(mesh["tasks"])
+
+
+def test_presets(facex: Facex) -> None:
+    listed = facex("presets", "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["balanced", "fast", "quality"]
+    assert set(json.loads(facex("presets", "list", "--json").stdout)) == {"balanced", "fast", "quality"}
+    shown = facex("presets", "show", "quality").stdout
+    assert tomllib.loads(shown)["output"]["encoder_preset"] == "slow"
+    Path("mine.toml").write_text(shown)
+    assert facex("presets", "show", "mine.toml").stdout == shown, "what is shown is a preset again"
+
+
+def test_doctor_tells_what_a_report_needs(facex: Facex) -> None:
+    shown = facex("doctor")
+    assert shown.code == 0, shown.stderr
+    for word in ("PyAV", "libx264", "300-W", "CC0", "device: ", "config.toml", "Python 3."):
+        assert word in shown.stdout
+    assert max(len(line) for line in shown.stdout.splitlines() if "/" not in line) <= 80
+    found = json.loads(facex("doctor", "--json").stdout)
+    assert found["problems"] == []
+    assert "ffv1" in found["encoders"]["ffv1"]
+    assert all(model["size_bytes"] > 0 for model in found["models"])
+
+
+def test_doctor_ends_with_an_error_where_the_models_are_missing(facex: Facex, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("facexcli.doctor.weights_folder", lambda: tmp_path)
+    shown = facex("doctor")
+    assert shown.code == 5
+    assert "shape_predictor_68_face_landmarks.dat is missing" in shown.stderr
+    assert "missing" in shown.stdout
