@@ -38,6 +38,10 @@ _LUMA_WEIGHTS = {
 }
 # (x, y) of the first chroma sample among luma samples, by FFmpeg's chroma location and for a subsampling of two.
 _SITING = {1: (0.0, 0.5), 2: (0.5, 0.5), 3: (0.0, 0.0), 4: (0.5, 0.0), 5: (0.0, 1.0), 6: (0.5, 1.0)}
+SWS_MATRIX = {
+    1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"
+}  # fmt: skip
+"""swscale's names of H.273 matrix code points."""
 _SD_HEIGHT_PX = 576
 _PQ, _HLG = 16, 18
 
@@ -50,7 +54,7 @@ def is_hdr(color: ColorDescription) -> bool:
 def rgb_roi(frame: Frame, box: PixelBox) -> Array:
     """A region of a frame as uint8 (h, w, 3) RGB, display-oriented. `box` lies inside the frame."""
     rgb = _signal_to_rgb(frame, *_native_box(frame, box))
-    return _oriented(rgb, frame.rotation_deg, frame.mirrored)
+    return oriented(rgb, frame.rotation_deg, frame.mirrored)
 
 
 def put_roi(frame: Frame, box: PixelBox, rgb: Array, alpha: Array) -> Frame:
@@ -187,6 +191,11 @@ def _siting(frame: Frame, layout: PixelLayout) -> tuple[float, float]:
     return x if layout.sub_x == 2 else 0.0, y if layout.sub_y == 2 else 0.0
 
 
+def sws_matrix(frame: Frame) -> str | None:
+    """swscale's name of the frame's matrix, for reformatting; None for RGB."""
+    return None if LAYOUTS[frame.pix_fmt].is_rgb else SWS_MATRIX[_matrix_code(frame)]
+
+
 def _matrix_code(frame: Frame) -> int:
     """The matrix of the stream; where it is not told, by height, as FFmpeg and players do."""
     if frame.color.matrix in _LUMA_WEIGHTS:
@@ -273,7 +282,7 @@ def _native_box(frame: Frame, box: PixelBox) -> PixelBox:
     return x0, y0, x1, y1
 
 
-def _oriented(picture: Array, rotation_deg: int, mirrored: bool) -> Array:
+def oriented(picture: Array, rotation_deg: int, mirrored: bool) -> Array:
     """Decoder's orientation to display orientation: turned clockwise, then mirrored."""
     turned = np.rot90(picture, -(rotation_deg // 90))
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.codec.context import ThreadType
@@ -15,13 +13,14 @@ from facexcli.media.container import av_reason, open_input
 from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
 from facexcli.media.image import read_image
 from facexcli.media.pixels import editable_format
+from facexcli.media.prefetch import Prefetch
+from facexcli.types import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
-    from facexcli.types import Frame, MediaInfo
+    from facexcli.types import MediaInfo
 
 Position = int | Fraction
 """A place in a video: an int is a frame index, a Fraction seconds after the first frame."""
@@ -30,11 +29,8 @@ STILL_DURATION = 40
 """How long a still image lasts as a one-frame stream, in its time base of 1/1000 s."""
 
 
-class FrameReader:
-    """Iterates over the `Frame`s of `path` in display order; a context manager.
-
-    A thread decodes up to `ahead` frames in advance. Its exception is raised in the consumer, and it has ended when
-    `close` returns, however early that is called.
+class FrameReader(Prefetch[Frame]):
+    """Iterates over the `Frame`s of `path` in display order; a context manager. A thread decodes up to `ahead` of them.
 
     `start` (inclusive) and `stop` (exclusive) cut a range; `Frame.index` counts from the first frame of the file, so
     that it means the same with and without a range. Missing, repeated and backward time stamps are put in order.
@@ -52,79 +48,22 @@ class FrameReader:
         stop: Position | None = None,
         ahead: int = 6,
     ) -> None:
+        super().__init__(lambda: decoded_frames(path, info, self.warnings, start, stop), ahead=ahead, name="decode")
         self.path = path
         self.info = info
         self.warnings: list[str] = []
-        self._start, self._stop = start, stop
-        self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(maxsize=ahead)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
-        self._started = False
-        self._ended = False
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
-
-    def __next__(self) -> Frame:
-        if self._ended:
-            raise StopIteration
-        if not self._started:
-            self._started = True
-            self._thread.start()
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            self._ended = True
-            raise item
-        if item is None:
-            self._ended = True
-            raise StopIteration
-        return item
-
-    def close(self) -> None:
-        """Stop decoding and wait for the thread. Calling it twice is allowed."""
-        self._ended = True
-        self._closing.set()
-        if self._started:
-            while self._thread.is_alive():
-                _drain(self._queue)
-                self._thread.join(timeout=0.02)
-        _drain(self._queue)
-
-    def _run(self) -> None:
-        try:
-            for frame in self._frames():
-                if not self._put(frame):
-                    return
-            self._put(None)
-        except BaseException as error:  # whatever it is, the consumer has to see it
-            self._put(error)
-
-    def _put(self, item: Frame | BaseException | None) -> bool:
-        while not self._closing.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def _frames(self) -> Iterator[Frame]:
-        is_still = self.info.kind == "image"
-        frames = _still(self.path) if is_still else _Decoding(self.path, self.info, self.warnings).run()
-        origin_s = self.info.start_pts * self.info.time_base
-        for frame in frames:
-            if self._stop is not None and _place(frame, self._stop, origin_s) >= self._stop:
-                return
-            if self._start is None or _place(frame, self._start, origin_s) >= self._start:
-                yield frame
+def decoded_frames(
+    path: Path, info: MediaInfo, warnings: list[str], start: Position | None = None, stop: Position | None = None
+) -> Iterator[Frame]:
+    """The frames of a range, decoded in the caller's thread; what was repaired is appended to `warnings`."""
+    origin_s = info.start_pts * info.time_base
+    for frame in _still(path) if info.kind == "image" else _Decoding(path, info, warnings).run():
+        if stop is not None and _place(frame, stop, origin_s) >= stop:
+            return
+        if start is None or _place(frame, start, origin_s) >= start:
+            yield frame
 
 
 class _Decoding:
@@ -160,7 +99,7 @@ class _Decoding:
             except StopIteration:
                 return
             except av.FFmpegError as error:
-                self._warnings.append(f"{self._path}: reading stopped early: {av_reason(error)}")
+                self._warnings.append(f"reading stopped early: {av_reason(error)}")
                 packet = None  # what is in the decoder is still good
             try:
                 yield from stream.decode(packet)
@@ -192,19 +131,19 @@ class _Decoding:
             first = next(iter(self._formats.values()), "")
             self._formats[name] = first or editable_format(name)
             if self._formats[name] != name:
-                self._warnings.append(f"{self._path}: {name} pictures are converted to {self._formats[name]}")
+                self._warnings.append(f"{name} pictures are converted to {self._formats[name]}")
         wanted = self._formats[name]
         return native if wanted == name else native.reformat(format=wanted, interpolation="BICUBIC")
 
     def _tell(self, count: int) -> None:
         if self._damaged:
-            self._warnings.append(f"{self._path}: {self._damaged} damaged packets were skipped")
+            self._warnings.append(f"{self._damaged} damaged packets were skipped")
         promised = self._info.frame_count_from_header or 0
         if count + 1 < promised:
-            self._warnings.append(f"{self._path}: its header promises {promised} frames, {count} could be decoded")
+            self._warnings.append(f"the header promises {promised} frames, {count} could be decoded")
         if self._clock.repaired:
             self._warnings.append(
-                f"{self._path}: {self._clock.repaired} time stamps were missing, repeated or out of order; repaired"
+                f"{self._clock.repaired} time stamps were missing, repeated or out of order; repaired"
             )
 
 
@@ -237,14 +176,3 @@ def _place(frame: Frame, like: Position, origin_s: Fraction) -> Position:
 
 def _still(path: Path) -> Iterator[Frame]:
     yield frame_from_rgb(read_image(path), 0, 0, Fraction(1, 1000), STILL_DURATION)
-
-
-def _drain(items: queue.Queue[Any]) -> None:
-    while True:
-        try:
-            items.get_nowait()
-        except queue.Empty:
-            return
-
-
-__all__ = ["STILL_DURATION", "FrameReader", "Position"]

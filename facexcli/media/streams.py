@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.audio.resampler import AudioResampler
@@ -37,15 +37,18 @@ class StreamCopier:
 
     def __init__(self, source: Path, output: OutputContainer, *, start_s: Fraction, stop_s: Fraction | None) -> None:
         self.warnings: list[str] = []
-        self._path = source
         self._start_s, self._stop_s = start_s, stop_s
         self._input = open_input(source)
         self._routes: dict[int, _Route] = {}
+        self._left_out: list[str] = []
+        self._videos = 0
         self._pending: Any = None
         try:
             _copy_metadata(self._input, output, start_s, stop_s)
             for stream in self._input.streams:
                 self._add(stream, output)
+            if self._left_out:
+                self.warnings.append(f"data streams were left out: {', '.join(self._left_out)}")
         except BaseException:
             self._input.close()
             raise
@@ -89,13 +92,19 @@ class StreamCopier:
                 if packet.size:
                     yield packet
         except av.FFmpegError as error:
-            self.warnings.append(f"{self._path}: copying its sound stopped early: {av_reason(error)}")
+            self.warnings.append(f"copying the other streams stopped early: {av_reason(error)}")
 
     def _add(self, stream: Any, output: OutputContainer) -> None:
         if stream.type == "video" and not is_cover(stream):
+            self._videos += 1
+            if self._videos > 1:
+                self.warnings.append(f"video stream {stream.index} was left out: only the first is edited")
             return
-        name = f"{self._path}: {stream.type} stream {stream.index} ({codec_name(stream) or 'unknown format'})"
+        name = f"{stream.type} stream {stream.index} ({codec_name(stream) or 'unknown format'})"
         container = output.format.name
+        if stream.type == "data":
+            self._left_out.append(str(stream.index))  # means nothing without the container that it was made for
+            return
         try:
             self._routes[stream.index] = _Copy(output, stream, self._start_s)
         except (ValueError, av.FFmpegError):
@@ -107,7 +116,7 @@ class StreamCopier:
             self.warnings.append(f"{name} was converted with {encoder}: {container} does not take it")
             return
         if container in ("mp4", "mov") and codec_name(stream) in _RARELY_PLAYED_IN_MP4:
-            self.warnings.append(f"{name} was copied; many players are mute for it in {container}, .mkv is safer")
+            self.warnings.append(f"{name} was copied; many players are mute for it in .{container}; .mkv is safer")
 
 
 class _Route:
@@ -124,8 +133,6 @@ class _Copy(_Route):
     """Packets as they are, with time stamps that a muxer accepts: present, ascending, moved."""
 
     def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction) -> None:
-        if stream.type == "data":
-            raise ValueError("data streams mean nothing without the container that they were made for")
         self._target = output.add_stream_from_template(stream, opaque=True)
         self._target.disposition = stream.disposition
         self._target.metadata.update(_fresh(stream.metadata))
@@ -152,7 +159,7 @@ class _Transcode(_Route):
     def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str) -> None:
         context: Any = stream.codec_context
         rate = 48000 if encoder == "libopus" else context.sample_rate
-        self._target: Any = output.add_stream(encoder, rate=rate)
+        self._target = cast("Any", output.add_stream(encoder, rate=rate))
         self._target.codec_context.layout = context.layout.name
         self._target.codec_context.time_base = Fraction(1, rate)
         self._target.metadata.update(_fresh(stream.metadata))

@@ -15,6 +15,7 @@ from av.video.frame import PictureType
 
 from facexcli.errors import FacexError, OutputError, UsageError
 from facexcli.media.atomic import AtomicFile
+from facexcli.media.color import SWS_MATRIX
 from facexcli.media.container import av_reason, os_reason
 from facexcli.media.encoders import CODECS, EncodeOptions, VideoFormat, choose_encoder
 from facexcli.media.pixels import LAYOUTS, plane_views
@@ -241,7 +242,7 @@ class VideoWriter:
         return native.reformat(
             format=wanted,
             interpolation=_ACCURATE,
-            dst_colorspace=_SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
+            dst_colorspace=SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
             dst_color_range=color.range or None,
         )
 
@@ -253,8 +254,6 @@ class VideoWriter:
         return OutputError(f"{self.path}: {self.choice.encoder} or its container failed: {av_reason(error)}")
 
 
-# swscale's names of the H.273 matrices that pictures are converted to.
-_SWS_MATRIX = {1: "ITU709", 5: "ITU601", 6: "ITU601", 9: "BT2020"}
 _ACCURATE = 4 | 0x2000 | 0x4000 | 0x40000  # bicubic, full chroma in both directions, accurate rounding
 _ITUNES_KEYS = frozenset(
     ("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "description",

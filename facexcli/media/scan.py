@@ -1,0 +1,76 @@
+"""Small upright RGB pictures of a whole video, for analysis; and single full-size ones, for thumbnails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facexcli.errors import InputError
+from facexcli.media.color import oriented, rgb_roi, sws_matrix
+from facexcli.media.prefetch import Prefetch
+from facexcli.media.probe import probe
+from facexcli.media.reader import decoded_frames
+from facexcli.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from facexcli.types import Frame, MediaInfo
+
+SmallFrame = tuple[int, int, Array, tuple[float, float]]
+"""(frame index, pts, rgb uint8 (h, w, 3), (x, y) frame pixels a small pixel)."""
+
+
+class AnalysisReader(Prefetch[SmallFrame]):
+    """Iterates over `SmallFrame`s: display-oriented, the longer side at most `max_side_px`; a context manager.
+
+    Index and pts are those of `FrameReader`, by construction: both decode alike. With pixel centres at integers,
+    x_frame = (x_small + 0.5) scale_x - 0.5. Decoding and scaling run in a thread, a few frames ahead.
+
+    `backend` names the decoder; `warnings` is complete when the iteration ended. Raises as `FrameReader` does.
+    """
+
+    backend = "pyav"
+
+    def __init__(self, path: Path, info: MediaInfo, *, max_side_px: int = 640, ahead: int = 6) -> None:
+        super().__init__(lambda: _small_frames(path, info, self.warnings, max_side_px), ahead=ahead, name="scan")
+        self.path = path
+        self.info = info
+        self.warnings: list[str] = []
+
+
+def read_frames_rgb(path: Path, indices: Sequence[int]) -> list[Array]:
+    """The frames at `indices` (any order, repeats allowed), whole and upright: uint8 (H, W, 3) RGB each.
+
+    Decodes up to the last of them. Raises InputError for an index that the file has not.
+    """
+    info = probe(path)
+    wanted = set(indices)
+    found: dict[int, Array] = {}
+    box = (0, 0, info.display_width_px, info.display_height_px)
+    for frame in decoded_frames(path, info, [], stop=max(wanted, default=-1) + 1):
+        if frame.index in wanted:
+            found[frame.index] = rgb_roi(frame, box)
+    missing = wanted - set(found)
+    if missing:
+        raise InputError(f"{path} has no frame {min(missing)}")
+    return [found[index] for index in indices]
+
+
+def _small_frames(path: Path, info: MediaInfo, warnings: list[str], max_side_px: int) -> Iterator[SmallFrame]:
+    shrink = min(1.0, max_side_px / max(info.width_px, info.height_px))
+    width, height = max(1, round(info.width_px * shrink)), max(1, round(info.height_px * shrink))
+    for frame in decoded_frames(path, info, warnings):
+        rgb = oriented(_shrunk(frame, width, height), frame.rotation_deg, frame.mirrored)
+        scale = (info.display_width_px / rgb.shape[1], info.display_height_px / rgb.shape[0])
+        yield frame.index, frame.pts, rgb, scale
+
+
+def _shrunk(frame: Frame, width: int, height: int) -> Array:
+    """Area means, in the decoder's orientation. swscale from YUV in one pass: the cheapest way to small RGB."""
+    small = frame.native.reformat(
+        width, height, format="rgb24", src_colorspace=sws_matrix(frame), interpolation="AREA", threads=1
+    )
+    return np.ascontiguousarray(small.to_ndarray())
