@@ -5,48 +5,70 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from facexcli.fusion.mask import face_unit_px
-from facexcli.fusion.skin import SkinModel, skin_mask
+from facexcli.fusion.mask import face_outline, face_unit_px, fill
+from facexcli.fusion.skin import SkinModel, skin_distance
 from facexcli.types import Array
 
 _BROWS = (range(17, 22), range(22, 27))
 _EYES = (range(36, 42), range(42, 48))
+_COVERED = 0.5
+"""Above this share of `covering`, a pixel can pass the covering on to its neighbours."""
 
 
-def _feature_zone(landmarks_px: Array, size_px: int, side: int) -> Array:
-    """Brows, eyes, nostrils and mouth: they are not skin-coloured and cover nothing. uint8 (side, side)."""
-    scale = side / size_px
-    unit = face_unit_px(landmarks_px) * scale
-    p = np.asarray(landmarks_px, np.float64) * scale
+def _stroke(mask: Array, points_px: Array, width_px: float, closed: bool) -> None:
+    fixed = np.round(points_px * 16).astype(np.int32).reshape(-1, 1, 2)
+    if closed:
+        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_8, 4)
+    cv2.polylines(mask, [fixed], closed, 255, max(1, round(width_px)), cv2.LINE_8, 4)
+
+
+def _features(points_px: Array, unit_px: float, side: int) -> Array:
+    """Brows, eye sockets, nose and mouth: not skin-coloured, or in shadow, yet covering nothing. uint8 (side, side)."""
     zone = np.zeros((side, side), np.uint8)
-
-    def stroke(points: Array, width: float, closed: bool) -> None:
-        fixed = np.round(points * 16).astype(np.int32).reshape(-1, 1, 2)
-        if closed:
-            cv2.fillPoly(zone, [fixed], 255, cv2.LINE_8, 4)
-        cv2.polylines(zone, [fixed], closed, 255, max(1, round(width * unit)), cv2.LINE_8, 4)
-
-    for brow in _BROWS:
-        stroke(p[list(brow)], 0.17, False)
-    for eye in _EYES:
-        stroke(p[list(eye)], 0.16, True)
-    stroke(p[31:36], 0.16, False)
-    stroke(p[48:60], 0.34, True)
+    for brow, eye in zip(_BROWS, _EYES, strict=True):
+        _stroke(zone, points_px[list(brow)], 0.15 * unit_px, False)
+        _stroke(zone, points_px[list(eye)], 0.24 * unit_px, True)
+    _stroke(zone, points_px[[27, 31, 33, 35]], 0.2 * unit_px, True)
+    _stroke(zone, points_px[48:60], 0.42 * unit_px, True)
     return zone
 
 
-def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 96) -> Array:
-    """Where the face may be painted over: float32 (side, side) in 0..1.
+def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128) -> Array:
+    """Where the face may be painted over.
+
+    What covers a face reaches into it from outside: a pixel counts as covered when it does not look like skin and hangs
+    together with pixels beyond the outline that do not either. Shadows, spots, beards and the features themselves do
+    not hang together with the outside, or lie deep enough in the face to be judged leniently.
 
     Args:
-        rgb: uint8 (S, S, 3), the canvas's crop. landmarks_px: (68, 2), crop pixels. model: the canvas's skin.
+        rgb: uint8 (S, S, 3), a face crop.
+        landmarks_px: (68, 2), crop pixels.
+        model: the skin of this face.
+        side: size of the answer.
+
+    Returns:
+        float32 (side, side): 1 where the face is bare, 0 where it is covered.
     """
-    size = rgb.shape[0]
-    skin = skin_mask(rgb, model, side)
-    zone = cv2.GaussianBlur(_feature_zone(landmarks_px, size, side), (0, 0), 0.02 * side).astype(np.float32) / 255
-    unit = face_unit_px(landmarks_px) * side / size
-    # Small holes are moles, spots and wrinkles; small islands are gaps between strands.
-    closed = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    bare = np.maximum(closed, zone)
-    bare = cv2.erode(bare, np.ones((3, 3), np.uint8))
-    return np.asarray(cv2.GaussianBlur(bare, (0, 0), max(0.8, 0.025 * unit)), np.float32)
+    scale = side / rgb.shape[0]
+    points = (np.asarray(landmarks_px, np.float64) + 0.5) * scale - 0.5
+    unit = face_unit_px(points)
+    inside = fill(face_outline(points), side)
+    depth = cv2.distanceTransform((inside > 127).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(unit)
+    tolerance = 3.5 + 5.0 * np.clip((depth - 0.08) / 0.5, 0, 1)
+    # Below the nose it is beards and the jaw's own shadow that reach in, far more often than hair.
+    below = np.clip((np.arange(side) - points[33, 1]) / (0.3 * unit), 0, 1).astype(np.float32)
+    tolerance *= 1 + 0.8 * below[:, None]
+    covering = np.clip((skin_distance(rgb, model, side) / tolerance - 0.75) * 2, 0, 1)
+    covering[(_features(points, unit, side) > 0) & (depth > 0.05)] = 0
+    reach = _connected(covering, inside)
+    soft = covering * cv2.dilate(reach, np.ones((3, 3), np.uint8))
+    return np.asarray(1 - cv2.GaussianBlur(soft, (0, 0), max(0.7, 0.02 * unit)), np.float32)
+
+
+def _connected(covering: Array, inside: Array) -> Array:
+    """The covered pixels that hang together with covered pixels outside: float32, 0 or 1."""
+    _, labels = cv2.connectedComponents((covering > _COVERED).astype(np.uint8), connectivity=4)
+    from_outside = np.zeros(int(labels.max()) + 1, np.float32)
+    from_outside[np.unique(labels[inside < 128])] = 1
+    from_outside[0] = 0
+    return np.asarray(from_outside[labels], np.float32)

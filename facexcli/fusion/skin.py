@@ -74,10 +74,10 @@ def fit_skin(rgb: Array, landmarks_px: Array) -> SkinModel:
     return SkinModel(plane, spread)
 
 
-def skin_mask(rgb: Array, model: SkinModel, side: int, tolerance: float = 3.0) -> Array:
-    """How likely each pixel is skin: float32 (side, side) in 0..1, over the whole crop. rgb uint8 (S, S, 3).
+def skin_distance(rgb: Array, model: SkinModel, side: int) -> Array:
+    """How far each pixel is from the expected skin, in robust standard deviations: float32 (side, side).
 
-    A pixel brighter than expected is judged leniently: highlights are skin, and hair or frames are mostly darker.
+    A pixel brighter than expected is judged leniently: highlights are skin; hair and frames are mostly darker.
     """
     values = _ycrcb(rgb, side)
     ramp = ((np.arange(side) + 0.5) / side).astype(np.float32)
@@ -89,5 +89,9 @@ def skin_mask(rgb: Array, model: SkinModel, side: int, tolerance: float = 3.0) -
         if channel == 0:
             off = np.where(off > 0, off * np.float32(0.6), off)
         distance += off * off
-    distance = np.sqrt(distance, out=distance)
-    return np.asarray(np.clip((tolerance * 1.5 - distance) / tolerance, 0, 1), np.float32)
+    return np.asarray(np.sqrt(distance, out=distance))
+
+
+def skin_mask(rgb: Array, model: SkinModel, side: int) -> Array:
+    """How likely each pixel is skin: float32 (side, side) in 0..1, over the whole crop. rgb uint8 (S, S, 3)."""
+    return np.asarray(np.clip(1.5 - skin_distance(rgb, model, side) / 3, 0, 1), np.float32)

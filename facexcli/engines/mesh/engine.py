@@ -24,7 +24,7 @@ class MeshState:
 
     @cached_property
     def swap(self) -> SwapState:
-        return prepare_swap(self._sources)
+        return prepare_swap(self._sources, self._motion)
 
     @cached_property
     def motion(self) -> Any:

@@ -1,4 +1,4 @@
-"""Swap: the source's texture in the canvas face's geometry."""
+"""Swap: the source's texture in the canvas face's geometry, with the canvas's gaze, lids and inner mouth."""
 
 from __future__ import annotations
 
@@ -8,80 +8,116 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facexcli.engines.mesh.eyes import (
+    EYES,
+    Eye,
+    gaze_shift,
+    lay_eyeball,
+    lids_mask,
+    measure_eye,
+    openness,
+    usual_opening,
+)
+from facexcli.engines.mesh.proportions import lean, leaned, neutral_of, pose_signs
 from facexcli.fusion.mask import face_outline, face_unit_px, fill, forehead_points
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import fit_skin
 from facexcli.geometry.warp import displacement_map, warp_image
-from facexcli.types import Array, Crop, EditRequest, Patch
+from facexcli.types import Array, Crop, EditRequest, Motion, Patch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_EYES = (slice(36, 42), slice(42, 48))
 _INNER_LIPS = slice(60, 68)
+_PITCH_WEIGHT = 0.3
+"""The nose's height says less of pitch than its sideways place says of yaw: noses differ in length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One prepared still: rgb uint8 (S, S, 3) with hair and background painted out; control points (N, 2)."""
+    """One prepared still of the source.
+
+    rgb: uint8 (S, S, 3), hair and background painted over with skin. points_px: float64 (N, 2), landmarks and forehead.
+    pose: see `pose_signs`. eyes: left and right of the picture. leaning: see `lean`, or None where each canvas frame
+    has to be its own neutral.
+    """
 
     rgb: Array
     points_px: Array
+    pose: Array
+    eyes: tuple[Eye, Eye]
+    leaning: Array | None
 
 
 @dataclass(frozen=True, slots=True)
 class SwapState:
-    """What `prepare` keeps of a person's stills."""
+    """What `prepare_swap` keeps: the stills, and how open the canvas's eyes usually are."""
 
     stills: tuple[Still, ...]
+    usual_opening: float
 
 
-def control_points(landmarks_px: Array) -> Array:
-    return np.vstack([np.asarray(landmarks_px, np.float64), forehead_points(landmarks_px)])
-
-
-def prepare_still(crop: Crop) -> Still:
-    side = 96
-    model = fit_skin(crop.rgb, crop.landmarks_px)
-    bare = bare_mask(crop.rgb, crop.landmarks_px, model, side)
-    inside = cv2.resize(fill(face_outline(crop.landmarks_px), crop.size_px), (side, side), interpolation=cv2.INTER_AREA)
-    keep = cv2.erode(bare * inside / np.float32(255), np.ones((3, 3), np.uint8))
-    return Still(_filled(crop.rgb, keep), control_points(crop.landmarks_px))
-
-
-def _filled(rgb: Array, keep: Array) -> Array:
-    """Replace what is not kept by the colours around it, from near to far (normalised blurs)."""
-    side, size = keep.shape[0], rgb.shape[0]
-    small = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-    filled = np.zeros_like(small)
-    filled[:] = (small * keep[..., None]).sum(axis=(0, 1)) / keep.sum()
-    for sigma in (24, 12, 6, 3, 1.5):
-        mass = cv2.GaussianBlur(keep, (0, 0), sigma)[..., None]
-        near = cv2.GaussianBlur(small * keep[..., None], (0, 0), sigma)
-        filled = (near + 0.02 * filled) / (mass + 0.02)
-    wide = cv2.resize(filled, (size, size), interpolation=cv2.INTER_CUBIC)
-    mask = cv2.resize(keep, (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
-    return np.clip(rgb * mask + wide * (1 - mask) + 0.5, 0, 255).astype(np.uint8)
-
-
-def prepare_swap(sources: Sequence[Crop]) -> SwapState:
-    return SwapState(tuple(prepare_still(crop) for crop in sources))
+def prepare_swap(sources: Sequence[Crop], motion: Motion | None = None) -> SwapState:
+    """Digest the stills of one person for a canvas face that moves as `motion` says."""
+    motion_px = None if motion is None or len(motion.landmarks_px) == 0 else motion.landmarks_px
+    return SwapState(tuple(_still(crop, motion_px) for crop in sources), usual_opening(motion_px))
 
 
 def render_swap(state: SwapState, request: EditRequest) -> Patch:
-    canvas = request.canvas
-    still = state.stills[0]
-    points = control_points(canvas.landmarks_px)
-    source_map = displacement_map(still.points_px, points, canvas.size_px)
-    warped = warp_image(still.rgb, source_map)
+    """One frame's patch, in canvas crop pixels; alpha is 0 where the canvas's own inner mouth and shut eyes belong."""
+    canvas, size = request.canvas, request.canvas.size_px
+    landmarks = canvas.landmarks_px
+    still = _nearest(state.stills, pose_signs(landmarks))
+    leaning = lean(still.points_px[:68], landmarks) if still.leaning is None else still.leaning
+    shaped = leaned(landmarks, leaning, still.pose, request.recipe)
+    points = np.vstack([shaped, forehead_points(landmarks)])
+    warped = warp_image(still.rgb, displacement_map(still.points_px, points, size))
     rgb = np.multiply(warped, np.float32(1 / 255), dtype=np.float32)
-    return Patch(rgb, 1 - openings(canvas.landmarks_px, canvas.size_px))
+    alpha = 1 - _inner_mouth(landmarks, size)
+    if request.recipe["eyes"] != "canvas":
+        eyes = (measure_eye(canvas.rgb, landmarks, EYES[0]), measure_eye(canvas.rgb, landmarks, EYES[1]))
+        shift = gaze_shift(still.eyes, eyes)
+        for source, target, eye in zip(still.eyes, eyes, EYES, strict=True):
+            lay_eyeball(rgb, still.rgb, source, target, np.asarray(landmarks[eye], np.float64), shift)
+        closed = [1 - openness(landmarks, eye, state.usual_opening) for eye in EYES]
+        if max(closed) > 0:
+            alpha *= 1 - lids_mask(landmarks, size, (closed[0], closed[1]))
+    return Patch(rgb, alpha)
 
 
-def openings(landmarks_px: Array, size_px: int) -> Array:
-    """Eyeballs and inner mouth, which stay the canvas's: float32 (size, size) in 0..1."""
-    unit = face_unit_px(landmarks_px)
-    mask = np.zeros((size_px, size_px), np.uint8)
-    for part in (*_EYES, _INNER_LIPS):
-        mask = np.maximum(mask, fill(landmarks_px[part], size_px))
-    return cv2.GaussianBlur(mask, (0, 0), 0.012 * unit).astype(np.float32) / 255
+def _still(crop: Crop, motion_px: Array | None) -> Still:
+    landmarks = crop.landmarks_px
+    pose = pose_signs(landmarks)
+    leaning = None if motion_px is None else lean(landmarks, neutral_of(motion_px, pose))
+    eyes = (measure_eye(crop.rgb, landmarks, EYES[0]), measure_eye(crop.rgb, landmarks, EYES[1]))
+    points = np.vstack([np.asarray(landmarks, np.float64), forehead_points(landmarks)])
+    return Still(_face_only(crop), points, pose, eyes, leaning)
+
+
+def _nearest(stills: Sequence[Still], pose: Array) -> Still:
+    weight = np.array((1.0, _PITCH_WEIGHT))
+    return min(stills, key=lambda still: float(np.linalg.norm((still.pose - pose) * weight)))
+
+
+def _inner_mouth(landmarks_px: Array, size_px: int) -> Array:
+    """float32 (size, size) in 0..1: 1 between the lips."""
+    mask = fill(landmarks_px[_INNER_LIPS], size_px)
+    return cv2.GaussianBlur(mask, (0, 0), 0.012 * face_unit_px(landmarks_px)).astype(np.float32) / 255
+
+
+def _face_only(crop: Crop) -> Array:
+    """The crop with all that is not bare face replaced by the skin's colours around it: uint8 (S, S, 3)."""
+    size, side = crop.size_px, 128
+    bare = bare_mask(crop.rgb, crop.landmarks_px, fit_skin(crop.rgb, crop.landmarks_px), side)
+    outline = cv2.resize(fill(face_outline(crop.landmarks_px), size), (side, side), interpolation=cv2.INTER_AREA)
+    keep = np.where(bare > 0.98, outline.astype(np.float32) / 255, 0).astype(np.float32)
+    keep = cv2.erode(keep, np.ones((3, 3), np.uint8))
+    small = cv2.resize(crop.rgb, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) * keep[..., None]
+    filled: Array = np.broadcast_to(small.sum(axis=(0, 1)) / max(float(keep.sum()), 1e-3), small.shape)
+    # From far to near: each narrower blur takes over where it has something to go by.
+    for sigma in (24.0, 12.0, 6.0, 3.0, 1.5):
+        near = cv2.GaussianBlur(small, (0, 0), sigma)
+        filled = (near + 0.02 * filled) / (cv2.GaussianBlur(keep, (0, 0), sigma)[..., None] + 0.02)
+    wide = cv2.resize(filled.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    share = cv2.resize(cv2.GaussianBlur(keep, (0, 0), 0.7), (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
+    return np.asarray(np.clip(crop.rgb * share + wide * (1 - share) + 0.5, 0, 255), np.uint8)
