@@ -138,23 +138,28 @@ def take_crop(rgb_region: Array, region_origin_xy: tuple[int, int], matrix: Arra
     return resample(rgb_region, crop_from_region, (size_px, size_px)), inside
 
 
-def resample(image: Array, output_from_image: Array, size_px: tuple[int, int]) -> Array:
-    """Warp `image` to (width, height) `size_px` by an affine map; borders replicated; without aliasing."""
+def resample(image: Array, output_from_image: Array, size_px: tuple[int, int], smooth: bool = True) -> Array:
+    """Warp `image` to (width, height) `size_px` by an affine map; borders replicated; without aliasing.
+
+    `smooth` enlarges with cubic weights instead of linear ones.
+    """
     scale = float(np.sqrt(abs(np.linalg.det(output_from_image[:2, :2]))))
     matrix = output_from_image
     steps = int(1 / scale) if scale > 0 else 1
     if steps >= 2:
-        image, matrix = _reduced(image, matrix, steps)
+        image, matrix = _reduced(image, matrix, size_px, steps)
     # Cubic keeps detail when enlarging; when reducing it only adds ringing.
-    flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
+    flags = cv2.INTER_CUBIC if scale > 1 and smooth else cv2.INTER_LINEAR
     return cv2.warpAffine(image, matrix[:2], size_px, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _reduced(image: Array, matrix: Array, steps: int) -> tuple[Array, Array]:
-    """Average blocks of `steps` pixels; returns the small image and the matrix that takes its pixels."""
+def _reduced(image: Array, matrix: Array, size_px: tuple[int, int], steps: int) -> tuple[Array, Array]:
+    """Average blocks of `steps` pixels of the part that is needed; returns it and the matrix that takes its pixels."""
     height, width = image.shape[:2]
-    small_size = (max(1, round(width / steps)), max(1, round(height / steps)))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
-    x, y = width / small_size[0], height / small_size[1]
-    image_from_small = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
+    x0, y0, x1, y1 = crop_box(matrix, max(size_px), (width, height), margin_px=3 * steps)
+    part = image[y0:y1, x0:x1]
+    small_size = (max(1, round((x1 - x0) / steps)), max(1, round((y1 - y0) / steps)))
+    small = cv2.resize(part, small_size, interpolation=cv2.INTER_AREA)
+    x, y = (x1 - x0) / small_size[0], (y1 - y0) / small_size[1]
+    image_from_small = np.array([[x, 0, x0 + x / 2 - 0.5], [0, y, y0 + y / 2 - 0.5], [0, 0, 1]])
     return small, matrix @ image_from_small

@@ -60,7 +60,7 @@ def _views(rgb: Array) -> list[tuple[Array, float, int]]:
 def _face(rgb: Array, analyzer: Analyzer, detection: Detection, scale: float, border: int) -> Face | None:
     x0, y0, x1, y1 = ((edge - border) * scale for edge in detection.box_px)
     fit = analyzer.landmarks(rgb, (x0, y0, x1, y1))
-    if not is_face(fit.spread, analyzer.confidence(rgb, fit.landmarks_px)):
+    if not is_face(fit.spread, analyzer.confidence(rgb, fit.landmarks_px), detected=True):
         return None
     embedding = analyzer.embed(rgb, fit.landmarks_px)
     return Face((x0, y0, x1, y1), np.asarray(fit.landmarks_px, np.float32), detection.score, embedding)

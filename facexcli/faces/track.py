@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from facexcli.faces.crowd import Crowd, doubled, pop_separated, settle, stranger, update_crowds
 from facexcli.faces.embed import embedding_distance
 from facexcli.faces.tracklet import Observation, Tracklet, face_box, is_face, overlap
 
@@ -37,15 +38,15 @@ class FaceTracker:
     Args:
         analyzer: the perception to use; not closed here.
         frame_rate: of the frames that will be fed.
-        redetect_every: frames between two full detections while faces are being followed.
+        redetect_s: time between two full detections while faces are being followed.
         max_gap_s: a face that is lost and found again within this time keeps its track.
     """
 
     def __init__(
-        self, analyzer: Analyzer, frame_rate: Fraction | float, *, redetect_every: int = 10, max_gap_s: float = 0.5
+        self, analyzer: Analyzer, frame_rate: Fraction | float, *, redetect_s: float = 0.4, max_gap_s: float = 0.5
     ) -> None:
         self._analyzer = analyzer
-        self._redetect_every = redetect_every
+        self._redetect_every = max(1, round(float(frame_rate) * redetect_s))
         self._second = max(1, round(float(frame_rate)))
         self._max_gap = max(1, round(float(frame_rate) * max_gap_s))
         self._scale = np.ones(2)
@@ -57,6 +58,7 @@ class FaceTracker:
         self._live: list[Tracklet] = []
         self._lost: list[Tracklet] = []
         self._ended: list[Tracklet] = []
+        self._crowds: list[Crowd] = []
         self._recent: deque[tuple[int, Array]] = deque(maxlen=_BACKWARD_FRAMES)
 
     def feed(
@@ -79,6 +81,7 @@ class FaceTracker:
         if is_cut or not self._recent:
             self._begin_shot(frame_index, is_cut)
         self._follow_all(frame_index, rgb_small)
+        self._part_crowds(frame_index, rgb_small)
         self._retire(frame_index)
         if self._wants_detection(frame_index):
             self._detect(frame_index, rgb_small)
@@ -102,7 +105,7 @@ class FaceTracker:
     def _end_all(self) -> None:
         for tracklet in (*self._live, *self._lost):
             self._end(tracklet)
-        self._live, self._lost = [], []
+        self._live, self._lost, self._crowds = [], [], []
 
     def _end(self, tracklet: Tracklet) -> None:
         tracklet.identify(self._analyzer)
@@ -123,6 +126,21 @@ class FaceTracker:
             else:
                 self._lost.append(tracklet)
         self._live = still
+
+    def _part_crowds(self, index: int, rgb: Array) -> None:
+        """Keep people apart who cross: one face has one track, and leaves a crowd with the person it came in with."""
+        while pair := doubled(self._live):
+            wrong = stranger(pair, rgb, self._analyzer)
+            wrong.cut_tail(index - self._crowd_age(wrong, index))
+            self._live.remove(wrong)
+            self._lost.append(wrong)
+        update_crowds(self._crowds, self._live, index)
+        for crowd in pop_separated(self._crowds, index):
+            settle(crowd, self._live, rgb, self._analyzer)
+
+    def _crowd_age(self, tracklet: Tracklet, index: int) -> int:
+        """For how many frames a doubled track has been the other face: since the faces overlapped most, at least 1."""
+        return max((index - crowd.peak_index for crowd in self._crowds if tracklet in crowd.members), default=0) + 1
 
     def _believable(self, tracklet: Tracklet, fit: Fit, index: int, rgb: Array) -> bool:
         if not _plausible_step(tracklet.landmarks, fit.landmarks_px):
@@ -164,7 +182,7 @@ class FaceTracker:
             fit = self._analyzer.landmarks(rgb, detection.box_px)
             if any(overlap(face_box(fit.landmarks_px), item.box) > _SAME_FACE_OVERLAP for item in self._live):
                 continue
-            if is_face(fit.spread, self._analyzer.confidence(rgb, fit.landmarks_px)):
+            if is_face(fit.spread, self._analyzer.confidence(rgb, fit.landmarks_px), detected=True):
                 self._welcome(index, rgb, fit, detection.score)
 
     def _unclaimed(self, detections: list[Detection], index: int) -> list[Detection]:

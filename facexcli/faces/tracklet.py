@@ -9,7 +9,7 @@ import numpy as np
 
 from facexcli.faces.align import fit_similarity, transform_points
 from facexcli.faces.embed import mean_embedding
-from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE, MIRROR
+from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE
 from facexcli.types import Face, Track
 
 if TYPE_CHECKING:
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from facexcli.types import Array, Box
 
 _SURE_SPREAD = 0.024
+_DETECTED_SPREAD = 0.033
 _WORST_SPREAD = 0.05
 _CHIP_MARGIN = 0.35
 _SAMPLE_COUNT = 6
-_EMBED_COUNT = 4
+_EMBED_COUNT = 3
+_SHORT_FRAMES = 50
 
 
-def is_face(spread: float, confidence: float) -> bool:
+def is_face(spread: float, confidence: float, detected: bool = False) -> bool:
     """Whether landmarks that disagree by `spread` lie on a picture that looks like a face with `confidence`.
 
     Measured on 16 clips: real faces stay below a spread of 0.022 (0.033 in fast motion) and above a confidence of -0.5;
-    places without a face start at a spread of 0.028 and have a confidence of -1.
+    places without a face start at a spread of 0.028 and have a confidence of -1. A place that a detector has just
+    proposed gets the benefit of the doubt; full profiles, whose landmarks mean nothing, start at 0.038.
     """
     if confidence >= 0:
         return spread < _WORST_SPREAD
-    return spread < _SURE_SPREAD and confidence > -0.9
+    return spread < (_DETECTED_SPREAD if detected else _SURE_SPREAD) and confidence > -0.9
 
 
 def face_box(landmarks_px: Array, aspect: float = 1.0) -> Box:
@@ -77,11 +80,11 @@ class Sample:
     landmarks_px: Array
 
 
-@dataclass
+@dataclass(eq=False)
 class Tracklet:
     """The mutable state of one followed face. `landmarks` are those of the last frame, in pixels of the small image.
 
-    Memory: one observation a frame, at most 12 samples of a face's size.
+    Memory: one observation a frame, at most 6 samples of a face's size.
     """
 
     id: int
@@ -92,7 +95,6 @@ class Tracklet:
     embedding: Array | None = None
     stride: int = 1
     crowded: bool = False
-    crowd_peak: tuple[float, int] = (0.0, 0)
 
     @property
     def box(self) -> Box:
@@ -107,7 +109,12 @@ class Tracklet:
         self.landmarks = landmarks_small
 
     def consider_sample(self, index: int, rgb_small: Array, fit: Fit) -> None:
-        """Keep a picture if it is the best of its stretch of time; stretches double in length as the list fills."""
+        """Keep a picture if it is the best of its stretch of time; stretches double as the list fills.
+
+        While another face is close nothing is kept, because it might be the other face.
+        """
+        if self.crowded:
+            return
         slot = index // self.stride
         quality = _quality(fit)
         same = [k for k, sample in enumerate(self.samples) if sample.index // self.stride == slot]
@@ -130,9 +137,17 @@ class Tracklet:
     def identify(self, analyzer: Analyzer) -> Array | None:
         """The mean embedding of the best samples, unit float32 (D,), computed once; None without samples."""
         if self.embedding is None and self.samples:
-            best = sorted(self.samples, key=lambda sample: -sample.quality)[:_EMBED_COUNT]
+            count = _EMBED_COUNT - int(len(self.observations) < _SHORT_FRAMES)
+            best = sorted(self.samples, key=lambda sample: -sample.quality)[:count]
             self.embedding = mean_embedding([analyzer.embed(sample.rgb, sample.landmarks_px) for sample in best])
         return self.embedding
+
+    def cut_tail(self, index: int) -> list[Observation]:
+        """Take away and return what was observed from frame `index` on; the first observation always stays."""
+        keep = max(1, sum(item.index < index for item in self.observations))
+        tail = self.observations[keep:]
+        self.observations = self.observations[:keep]
+        return tail
 
     def forget_pictures(self) -> None:
         self.samples = []
@@ -176,10 +191,3 @@ def _sample(index: int, quality: float, rgb_small: Array, landmarks_px: Array) -
     x0, y0 = np.clip(np.floor(low - margin).astype(int), 0, (width - 1, height - 1))
     x1, y1 = np.clip(np.ceil(high + margin).astype(int) + 1, (x0 + 1, y0 + 1), (width, height))
     return Sample(index, quality, rgb_small[y0:y1, x0:x1].copy(), landmarks_px - np.array([x0, y0], np.float32))
-
-
-def mirrored(landmarks_px: Array, width_px: int) -> Array:
-    """The landmarks of the picture flipped left to right, (68, 2)."""
-    points = np.asarray(landmarks_px)[MIRROR].copy()
-    points[:, 0] = width_px - 1 - points[:, 0]
-    return points
