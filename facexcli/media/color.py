@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import Colorspace
 
 from facexcli.media.pixels import LAYOUTS, PixelLayout, plane_views
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facexcli.types import Array, ColorDescription, Frame
 
 PixelBox = tuple[int, int, int, int]
@@ -38,10 +41,16 @@ _LUMA_WEIGHTS = {
 }
 # (x, y) of the first chroma sample among luma samples, by FFmpeg's chroma location and for a subsampling of two.
 _SITING = {1: (0.0, 0.5), 2: (0.5, 0.5), 3: (0.0, 0.0), 4: (0.5, 0.0), 5: (0.0, 1.0), 6: (0.5, 1.0)}
-SWS_MATRIX = {
-    1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"
-}  # fmt: skip
-"""swscale's names of H.273 matrix code points."""
+SWS_MATRIX: dict[int, int] = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+"""swscale's own numbers of H.273 matrix code points."""
 _SD_HEIGHT_PX = 576
 _PQ, _HLG = 16, 18
 
@@ -103,33 +112,40 @@ def _rgb_to_signal(frame: Frame, planes: tuple[Array, ...], box: PixelBox, rgb: 
             _blend(target, rgb[..., index] * peak, alpha, layout)
         return
     matrix = _code_values_from_rgb(_matrix_code(frame), _is_full_range(frame, layout), layout.bits)
-    values = cv2.transform(np.ascontiguousarray(rgb), matrix)
-    _blend(planes[0][y0:y1, x0:x1], values[..., 0], alpha, layout)
+    luma, cb, cr = cv2.split(cv2.transform(np.ascontiguousarray(rgb), matrix))
+    _blend(planes[0][y0:y1, x0:x1], luma, alpha, layout)
     if layout.family != "gray":
-        _blend_chroma(frame, layout, planes, box, values, alpha)
+        _blend_chroma(frame, layout, planes, box, (cb, cr), alpha)
 
 
 def _blend(target: Array, values: Array, alpha: Array, layout: PixelLayout) -> None:
     """target = (1 - alpha) target + alpha values, in place, rounded once; exact where alpha is 0."""
     old = _code_values(target, layout)
-    target[...] = _stored(old + (values - old) * alpha, layout)
+    change = values - old
+    change *= alpha
+    change += old
+    target[...] = _stored(change, layout)
 
 
 def _blend_chroma(
-    frame: Frame, layout: PixelLayout, planes: tuple[Array, ...], box: PixelBox, values: Array, alpha: Array
+    frame: Frame, layout: PixelLayout, planes: tuple[Array, ...], box: PixelBox, values: Sequence[Array], alpha: Array
 ) -> None:
     x0, y0 = box[:2]
-    weighted = cv2.merge((values[..., 1] * alpha, values[..., 2] * alpha, alpha))
     siting_x, siting_y = _siting(frame, layout)
-    rows, top = _footprint_means(weighted, y0, frame.native.height, layout.sub_y, siting_y)
-    means, left = _footprint_means(rows.swapaxes(0, 1), x0, frame.native.width, layout.sub_x, siting_x)
-    means = means.swapaxes(0, 1)
-    window = np.s_[top : top + means.shape[0], left : left + means.shape[1]]
-    weight = means[..., 2]
-    for index in range(2):
+    width, height = frame.native.width, frame.native.height
+
+    def means(weighted: Array) -> tuple[Array, int, int]:
+        rows, top = _footprint_means(weighted, y0, height, layout.sub_y, siting_y)
+        columns, left = _footprint_means(rows.T, x0, width, layout.sub_x, siting_x)
+        return columns.T, top, left
+
+    weight, top, left = means(alpha)
+    window = np.s_[top : top + weight.shape[0], left : left + weight.shape[1]]
+    for index, chroma in enumerate(values):
         plane = planes[1][..., index] if layout.family == "semiplanar" else planes[1 + index]
         old = _code_values(plane[window], layout)
-        plane[window] = _stored(old + (means[..., index] - weight * old), layout)
+        changed, _, _ = means(chroma * alpha)
+        plane[window] = _stored(np.ascontiguousarray(old * (1 - weight) + changed), layout)
 
 
 def _footprint_means(rows: Array, first: int, limit: int, step: int, siting: float) -> tuple[Array, int]:
@@ -144,7 +160,7 @@ def _footprint_means(rows: Array, first: int, limit: int, step: int, siting: flo
     last = first + rows.shape[0]
     begin = first // 2
     end = min((limit + 1) // 2, last // 2 + 1)
-    padded = np.zeros((2 * (end - begin) + 2, *rows.shape[1:]), np.float32)  # padded[0] is frame row 2 begin - 1
+    padded = np.zeros_like(rows, shape=(2 * (end - begin) + 2, *rows.shape[1:]))  # padded[0] is frame row 2 begin - 1
     offset = first - (2 * begin - 1)
     kept = min(rows.shape[0], padded.shape[0] - offset)
     padded[offset : offset + kept] = rows[:kept]
@@ -191,8 +207,8 @@ def _siting(frame: Frame, layout: PixelLayout) -> tuple[float, float]:
     return x if layout.sub_x == 2 else 0.0, y if layout.sub_y == 2 else 0.0
 
 
-def sws_matrix(frame: Frame) -> str | None:
-    """swscale's name of the frame's matrix, for reformatting; None for RGB."""
+def sws_matrix(frame: Frame) -> int | None:
+    """swscale's number of the frame's matrix, for reformatting; None for RGB."""
     return None if LAYOUTS[frame.pix_fmt].is_rgb else SWS_MATRIX[_matrix_code(frame)]
 
 

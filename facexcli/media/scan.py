@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from facexcli.errors import InputError
 from facexcli.media.color import oriented, rgb_roi, sws_matrix
@@ -62,15 +63,22 @@ def read_frames_rgb(path: Path, indices: Sequence[int]) -> list[Array]:
 def _small_frames(path: Path, info: MediaInfo, warnings: list[str], max_side_px: int) -> Iterator[SmallFrame]:
     shrink = min(1.0, max_side_px / max(info.width_px, info.height_px))
     width, height = max(1, round(info.width_px * shrink)), max(1, round(info.height_px * shrink))
+    scaler = VideoReformatter()
     for frame in decoded_frames(path, info, warnings):
-        rgb = oriented(_shrunk(frame, width, height), frame.rotation_deg, frame.mirrored)
+        rgb = oriented(_shrunk(scaler, frame, width, height), frame.rotation_deg, frame.mirrored)
         scale = (info.display_width_px / rgb.shape[1], info.display_height_px / rgb.shape[0])
         yield frame.index, frame.pts, rgb, scale
 
 
-def _shrunk(frame: Frame, width: int, height: int) -> Array:
+def _shrunk(scaler: VideoReformatter, frame: Frame, width: int, height: int) -> Array:
     """Area means, in the decoder's orientation. swscale from YUV in one pass: the cheapest way to small RGB."""
-    small = frame.native.reformat(
-        width, height, format="rgb24", src_colorspace=sws_matrix(frame), interpolation="AREA", threads=1
+    small = scaler.reformat(
+        frame.native,
+        width,
+        height,
+        "rgb24",
+        src_colorspace=sws_matrix(frame),
+        interpolation=Interpolation.AREA,
+        threads=1,
     )
     return np.ascontiguousarray(small.to_ndarray())
