@@ -29,13 +29,14 @@ from facexcli.media.atomic import AtomicFile
 from facexcli.media.color import rgb_roi
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image, write_image
+from facexcli.media.scan import read_frames_rgb
 from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
-from facexcli.pipeline.parallel import StageClock
+from facexcli.pipeline.parallel import StageClock, ordered_map
 from facexcli.pipeline.people import face_in
 from facexcli.pipeline.plan import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.recipes import MOTION, recipe_named
-from facexcli.tiles import Tile, frames_at, sheet
+from facexcli.tiles import Tile, sheet
 from facexcli.types import Motion
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ SAMPLE_RATE_HZ = 48000
 SIZE_PX = (544, 640)
 """Width and height of the clip."""
 CROP_PX = 512
-SHOWN_FRAMES = (10, 36, 60, 85)
+PORTRAIT_PX = 576
+_PORTRAIT_BOX = (84, 0, 372, 288)
+SHOWN_FRAMES = (5, 20, 36, 72)
+"""Speaking, turned, at rest, turned the other way and speaking."""
 
 _UPPER_LIDS, _LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
 _JAW = slice(4, 13)
@@ -90,6 +94,7 @@ def _packaged(package: str, relative: str) -> Path:
 class Demonstration:
     """The files that were written, and what the two runs say of themselves."""
 
+    source: Path
     target: Path
     swap: RunResult
     reenact: RunResult
@@ -107,27 +112,52 @@ def demonstrate(folder: Path, reporter: Reporter, settings: Settings | None = No
         raise OutputError(f"{folder}: the folder cannot be made: {error.strerror}") from error
     photographs = find_photographs()
     settings = settings or resolve()
+    source, picture = folder / "demo-source.png", folder / "demo.png"
     target, swapped, reenacted = (folder / f"demo-{name}.mp4" for name in ("target", "swap", "reenact"))
     reporter.emit(StageStarted("prepare", FRAME_COUNT))
     start_s = time.monotonic()
+    write_image(source, portrait(photographs.astronaut))
     write_clip(target, animate(photographs.admiral), soundtrack(FRAME_COUNT / FRAME_RATE))
     reporter.emit(StageFinished("prepare", FRAME_COUNT, time.monotonic() - start_s))
-    swap = run(plan_swap([photographs.astronaut], target, swapped, settings), reporter, overwrite=True)
-    reenact = run(plan_reenact(photographs.astronaut, target, reenacted, settings), reporter, overwrite=True)
-    picture = folder / "demo.png"
-    write_image(picture, before_and_after(photographs.astronaut, target, swapped, reenacted))
-    return Demonstration(target, swap, reenact, picture)
+    swap = run(plan_swap([source], target, swapped, settings), reporter, overwrite=True)
+    reenact = run(plan_reenact(source, target, reenacted, settings), reporter, overwrite=True)
+    write_image(picture, before_and_after(photographs.admiral, source, target, swapped, reenacted))
+    return Demonstration(source, target, swap, reenact, picture)
 
 
-def before_and_after(source: Path, target: Path, swapped: Path, reenacted: Path) -> Array:
+def before_and_after(photograph: Path, source: Path, target: Path, swapped: Path, reenacted: Path) -> Array:
     """Four moments of the clip, of the swap and of the reenactment below each other: uint8 (H, W, 3) RGB."""
-    portrait = Tile(read_image(source), "source")
     rows = []
-    for name, path in (("target", target), ("swap", swapped), ("reenact", reenacted)):
-        frames = frames_at(path, SHOWN_FRAMES)
-        moments = [Tile(rgb, f"{name}, {index / FRAME_RATE:.1f} s") for index, rgb in sorted(frames.items())]
-        rows.append([portrait, *moments])
-    return sheet(rows, (272, 272))
+    for name, origin, path in (
+        ("target", Tile(_head(read_image(photograph)), "photograph"), target),
+        ("swap", Tile(read_image(source), "source"), swapped),
+        ("reenact", Tile(read_image(source), "source"), reenacted),
+    ):
+        pictures = [_head(rgb) for rgb in read_frames_rgb(path, SHOWN_FRAMES)]
+        captions = [f"{name}, {index / FRAME_RATE:.1f} s" for index in SHOWN_FRAMES]
+        rows.append([origin, *map(Tile, pictures, captions)])
+    return sheet(rows, (256, 256))
+
+
+def _head(rgb: Array) -> Array:
+    """The square part of a portrait-format picture that has the head in it; a square picture as it is."""
+    height, width = rgb.shape[:2]
+    if height <= width:
+        return rgb
+    side = round(0.75 * width)
+    left, top = (width - side) // 2, round(0.03 * height)
+    return rgb[top : top + side, left : left + side]
+
+
+def portrait(photograph: Path) -> Array:
+    """Head and shoulders out of a larger photograph, enlarged: uint8 (`PORTRAIT_PX`, `PORTRAIT_PX`, 3) RGB."""
+    x0, y0, x1, y1 = _PORTRAIT_BOX
+    scale = PORTRAIT_PX / (x1 - x0)
+    return resample(
+        read_image(photograph)[y0:y1, x0:x1],
+        np.array([[scale, 0, scale / 2 - 0.5], [0, scale, scale / 2 - 0.5], [0, 0, 1]]),
+        (PORTRAIT_PX, PORTRAIT_PX),
+    )
 
 
 def animate(photograph: Path) -> Iterator[Array]:
@@ -137,28 +167,31 @@ def animate(photograph: Path) -> Iterator[Array]:
     analyzer, _ = choose_analyzer("dlib")
     face = face_in(photograph, rgb, analyzer)
     analyzer.close()
-    time_s = np.arange(FRAME_COUNT) / FRAME_RATE
     engine = open_engine("mesh", "reenact").engine
     shape = CropShape(engine.spec.templates["reenact"], CROP_PX, size_px)
     matrix = crop_from_frame(face.landmarks_px, shape.template, CROP_PX)
     crop = shape.crop_of(rgb, (0, 0, *size_px), matrix, face, 0, 0)
-    script = Motion(np.arange(FRAME_COUNT), perform(face.landmarks_px, time_s))
-    identity = engine.prepare([crop], script)
+    time_s = np.arange(FRAME_COUNT) / FRAME_RATE
+    identity = engine.prepare([crop], Motion(np.arange(FRAME_COUNT), perform(face.landmarks_px, time_s)))
     painter = Painter(engine, recipe_named("reenact"), Look(), shape, StageClock())
     still = frame_from_rgb(rgb, 0, 0, Fraction(1, FRAME_RATE), 1)
-    for index, at_s in enumerate(time_s):
+
+    def picture(index: int) -> Array:
         moved: dict[str, Crop] = dict.fromkeys(MOTION, replace(crop, frame_index=index))
         painted = painter.paint(Job(still, [CanvasFace(0, face, identity, moved)]))
-        yield resample(rgb_roi(painted.frame, (0, 0, *size_px)), camera(float(at_s), size_px), SIZE_PX)
-    engine.close()
+        seen = camera(float(time_s[index]), size_px)
+        return resample(rgb_roi(painted.frame, (0, 0, *size_px)), seen, SIZE_PX)
+
+    try:
+        yield from ordered_map(picture, range(FRAME_COUNT), workers=2, window=4)
+    finally:
+        engine.close()
 
 
 def speech(time_s: Array) -> Array:
     """How far the mouth is open at each time, 0..1: syllables in words, and pauses between the words."""
-    syllables = np.clip(np.sin(2 * np.pi * 3.1 * time_s), 0, None) * (
-        0.65 + 0.35 * np.sin(2 * np.pi * 0.73 * time_s + 1)
-    )
-    words = np.clip(3 * np.sin(2 * np.pi * 0.55 * time_s - 0.5) + 1, 0, 1)
+    syllables = (0.5 - 0.5 * np.cos(2 * np.pi * 2.6 * time_s)) * (0.7 + 0.3 * np.sin(2 * np.pi * 0.73 * time_s + 1))
+    words = np.clip(3 * np.sin(2 * np.pi * 0.55 * time_s - 0.3) + 2, 0, 1)
     return np.asarray(syllables * words)
 
 
@@ -190,7 +223,7 @@ def perform(landmarks_px: Array, time_s: Array) -> Array:
 def _with_expression(shape: Array, mouth: float, opening: float) -> Array:
     points = shape.copy()
     points[_UPPER_LIDS] += (1 - opening) * 0.92 * (shape[_LOWER_LIDS] - shape[_UPPER_LIDS])
-    drop = 0.16 * mouth
+    drop = 0.11 * mouth
     points[_INNER_LOWER_LIP, 1] += drop
     points[_LOWER_LIP, 1] += drop * np.array([0.6, 0.95, 1.0, 0.95, 0.6])
     points[_JAW, 1] += 0.7 * drop * np.sin(np.linspace(0.1, np.pi - 0.1, 9))

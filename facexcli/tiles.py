@@ -9,13 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facexcli.faces.align import resample
-from facexcli.media.color import rgb_roi
-from facexcli.media.probe import probe
-from facexcli.media.reader import FrameReader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from facexcli.types import Array, Box
 
@@ -57,21 +53,6 @@ def around(rgb: Array, box_px: Box, margin: float = 0.6) -> Array:
     left, right = max(0, round(center_x - half)), min(width, round(center_x + half))
     top, bottom = max(0, round(center_y - half)), min(height, round(center_y + half))
     return rgb[top : max(bottom, top + 1), left : max(right, left + 1)]
-
-
-def frames_at(path: Path, indices: Collection[int]) -> dict[int, Array]:
-    """The frames of a file with these indices, uint8 (H, W, 3) RGB, display-oriented. Those past its end are left out.
-
-    Raises InputError.
-    """
-    info = probe(path)
-    whole = (0, 0, info.display_width_px, info.display_height_px)
-    found = {}
-    with FrameReader(path, info, stop=max(indices) + 1) as frames:
-        for frame in frames:
-            if frame.index in indices:
-                found[frame.index] = rgb_roi(frame, whole)
-    return found
 
 
 def _fitted(rgb: Array, tile_px: tuple[int, int]) -> Array:

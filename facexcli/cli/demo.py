@@ -37,7 +37,7 @@ def demo(
         made = demonstrate(folder, reporter, choices.settings)
     if choices.as_json:
         results = {"swap": made.swap.as_json(), "reenact": made.reenact.as_json()}
-        print_json({"target": made.target, "picture": made.picture, **results})
+        print_json({"source": made.source, "target": made.target, "picture": made.picture, **results})
         return
-    for path in (made.target, made.swap.output, made.reenact.output, made.picture):
+    for path in (made.source, made.target, made.swap.output, made.reenact.output, made.picture):
         print_result(str(path))

@@ -80,13 +80,14 @@ def _table(found: dict[str, Any]) -> Iterator[str]:
 
 def _draw(analysis: Analysis, path: Path) -> None:
     from facexcli.media.image import write_image
-    from facexcli.tiles import frames_at, sheet
+    from facexcli.media.scan import read_frames_rgb
+    from facexcli.tiles import sheet
 
     if not analysis.tracks:
         raise NoFaceError(f"{analysis.media.path}: no face to draw on {path}")
     shown = {track.id: _moments(track) for track in analysis.tracks}
-    wanted = {track.frame_indices[place] for track in analysis.tracks for place in shown[track.id]}
-    frames = frames_at(analysis.media.path, wanted)
+    wanted = sorted({track.frame_indices[place] for track in analysis.tracks for place in shown[track.id]})
+    frames = dict(zip(wanted, read_frames_rgb(analysis.media.path, wanted), strict=True))
     rows = [[_tile(track, place, frames) for place in shown[track.id]] for track in analysis.tracks]
     write_image(path, sheet(rows, _TILE_PX))
 
