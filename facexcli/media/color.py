@@ -14,20 +14,18 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import av
 import cv2
 import numpy as np
 from av.video.reformatter import Colorspace
 
+from facexcli.media.frames import writable_copy
+from facexcli.media.orient import PixelBox, native_box, oriented, unoriented
 from facexcli.media.pixels import LAYOUTS, PixelLayout, plane_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facexcli.types import Array, ColorDescription, Frame
-
-PixelBox = tuple[int, int, int, int]
-"""(x0, y0, x1, y1) in whole display-oriented frame pixels; x1 and y1 are exclusive."""
 
 # (Kr, Kb) by H.273 matrix code point.
 _LUMA_WEIGHTS = {
@@ -62,7 +60,7 @@ def is_hdr(color: ColorDescription) -> bool:
 
 def rgb_roi(frame: Frame, box: PixelBox) -> Array:
     """A region of a frame as uint8 (h, w, 3) RGB, display-oriented. `box` lies inside the frame."""
-    rgb = _signal_to_rgb(frame, *_native_box(frame, box))
+    rgb = _signal_to_rgb(frame, *native_box(frame, box))
     return oriented(rgb, frame.rotation_deg, frame.mirrored)
 
 
@@ -73,14 +71,14 @@ def put_roi(frame: Frame, box: PixelBox, rgb: Array, alpha: Array) -> Frame:
     frame's own code values: V' = (1 - alpha) V + alpha V(rgb); for subsampled chroma both terms are means over
     the sample's footprint. A sample whose footprint has alpha 0 everywhere keeps its bits.
     """
-    x0, y0, x1, y1 = _native_box(frame, box)
-    turned_rgb = _unoriented(rgb, frame.rotation_deg, frame.mirrored)
-    turned_alpha = np.ascontiguousarray(_unoriented(alpha, frame.rotation_deg, frame.mirrored), np.float32)
+    x0, y0, x1, y1 = native_box(frame, box)
+    turned_rgb = unoriented(rgb, frame.rotation_deg, frame.mirrored)
+    turned_alpha = np.ascontiguousarray(unoriented(alpha, frame.rotation_deg, frame.mirrored), np.float32)
     if turned_rgb.dtype == np.uint8:
         turned_rgb = turned_rgb.astype(np.float32) * np.float32(1 / 255)
     else:
         turned_rgb = np.clip(turned_rgb, 0.0, 1.0, dtype=np.float32)
-    native = _copied(frame)
+    native = writable_copy(frame)
     planes = plane_views(native, frame.pix_fmt, writable=True)
     _rgb_to_signal(frame, planes, (x0, y0, x1, y1), turned_rgb, turned_alpha)
     return replace(frame, planes=plane_views(native, frame.pix_fmt), native=native)
@@ -280,40 +278,3 @@ def _to_uint8(channels: list[Array], layout: PixelLayout) -> Array:
 def _rgb_channel(planes: tuple[Array, ...], layout: PixelLayout, index: int) -> Array:
     position = layout.rgb_order[index]
     return planes[0][..., position] if layout.family == "packed" else planes[position]
-
-
-def _native_box(frame: Frame, box: PixelBox) -> PixelBox:
-    """A display-oriented box in the decoder's pixels."""
-    x0, y0, x1, y1 = box
-    width, height = frame.native.width, frame.native.height
-    shown_width = height if frame.rotation_deg % 180 else width
-    if frame.mirrored:
-        x0, x1 = shown_width - x1, shown_width - x0
-    if frame.rotation_deg == 90:
-        return y0, height - x1, y1, height - x0
-    if frame.rotation_deg == 180:
-        return width - x1, height - y1, width - x0, height - y0
-    if frame.rotation_deg == 270:
-        return width - y1, x0, width - y0, x1
-    return x0, y0, x1, y1
-
-
-def oriented(picture: Array, rotation_deg: int, mirrored: bool) -> Array:
-    """Decoder's orientation to display orientation: turned clockwise, then mirrored."""
-    turned = np.rot90(picture, -(rotation_deg // 90))
-    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
-
-
-def _unoriented(picture: Array, rotation_deg: int, mirrored: bool) -> Array:
-    return np.rot90(picture[:, ::-1] if mirrored else picture, rotation_deg // 90)
-
-
-def _copied(frame: Frame) -> Any:
-    """The frame's own pixels and description in a libav frame that may be written to."""
-    native = av.VideoFrame(frame.native.width, frame.native.height, frame.pix_fmt)
-    for target, source in zip(plane_views(native, frame.pix_fmt, writable=True), frame.planes, strict=True):
-        target[...] = source
-    native.pts, native.time_base, native.duration = frame.pts, frame.time_base, frame.duration
-    native.colorspace, native.color_range = frame.native.colorspace, frame.native.color_range
-    native.color_trc, native.color_primaries = frame.native.color_trc, frame.native.color_primaries
-    return native

@@ -105,7 +105,12 @@ def choose_encoder(video: VideoFormat, options: EncodeOptions, suffix: str) -> E
         color = ColorDescription(primaries=1, transfer=1, matrix=matrix, range=1, chroma_location=1)
     elif pix_fmt.startswith("yuvj") or video.pix_fmt.startswith("yuvj"):
         color = ColorDescription(color.primaries, color.transfer, color.matrix, 2, color.chroma_location)
-    return EncoderChoice(encoder, pix_fmt, _encoder_options(encoder, options), color, tuple(warnings))
+    encoder_options = _encoder_options(encoder, options)
+    if suffix == ".avi":
+        encoder_options["bf"] = "0"  # AVI has no time stamps, so frames have to be stored in the order they are shown
+        if video.is_vfr:
+            warnings.append("AVI has one frame rate; time stamps are rounded to it, .mp4 or .mkv keep them")
+    return EncoderChoice(encoder, pix_fmt, encoder_options, color, tuple(warnings))
 
 
 def _encoder_name(video: VideoFormat, options: EncodeOptions, suffix: str) -> str:
@@ -115,7 +120,7 @@ def _encoder_name(video: VideoFormat, options: EncodeOptions, suffix: str) -> st
     name = _ENCODERS.get(name, name)
     try:
         codec = Codec(name, "w")
-    except av.FFmpegError:
+    except (ValueError, av.FFmpegError):
         raise unknown_name("codec", options.codec, (*CODECS, *_ENCODERS.values())) from None
     if codec.type != "video":
         raise UsageError(f"codec {options.codec!r} is not for pictures", f"choose from {', '.join(CODECS)}")
@@ -125,15 +130,17 @@ def _encoder_name(video: VideoFormat, options: EncodeOptions, suffix: str) -> st
 def _automatic_codec(video: VideoFormat, suffix: str) -> str:
     if suffix == ".gif":
         return "gif"
-    if suffix == ".webm":
-        return "vp9"
     bits = LAYOUTS[video.pix_fmt].bits
+    if suffix == ".webm":
+        return "vp9" if bits == 8 else "av1"  # libvpx is often built without high bit depth
     if suffix == ".avi" or bits == 8 or video.video_codec == "h264":
         return "h264"
     return video.video_codec if video.video_codec in ("av1", "prores", "ffv1") else "hevc"
 
 
 def _pixel_format(video: VideoFormat, options: EncodeOptions, encoder: str) -> tuple[str, list[str]]:
+    if encoder == "gif":
+        return "pal8", []
     accepted = [each.name for each in Codec(encoder, "w").video_formats or ()]
     if options.pix_fmt != "auto":
         if options.pix_fmt not in accepted:
@@ -147,7 +154,7 @@ def _pixel_format(video: VideoFormat, options: EncodeOptions, encoder: str) -> t
         full = wanted.replace("420", "444")
         size = f"{video.width_px}x{video.height_px}"
         return full, [f"{encoder} needs even sizes for {wanted}; {size} is written as {full}"]
-    if wanted == own or wanted == own.replace("yuvj", "yuv") or encoder == "gif" or LAYOUTS[own].is_rgb:
+    if wanted in (own, own.replace("yuvj", "yuv")) or LAYOUTS[own].is_rgb:
         return wanted, []
     return wanted, [f"{encoder} cannot keep {own}; the video is written as {wanted}"]
 

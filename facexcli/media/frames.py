@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.filter import Graph
 
 from facexcli.media.pixels import plane_views
 from facexcli.types import ColorDescription, Frame
@@ -63,3 +65,40 @@ def frame_from_rgb(rgb: Array, index: int, pts: int, time_base: Fraction, durati
         color=SRGB,
         native=native,
     )
+
+
+def writable_copy(frame: Frame) -> Any:
+    """A libav frame with the same pixels and description, whose planes may be written to.
+
+    Side data (closed captions, HDR metadata) can only be carried over by libav, through a graph that passes on a
+    reference; the pixels are then copied away from the decoder's.
+    """
+    if frame.native.side_data:
+        native = _referenced(frame.native)
+        native.make_writable()  # two references: always copies
+    else:
+        native = av.VideoFrame(frame.native.width, frame.native.height, frame.pix_fmt)
+        for target, source in zip(plane_views(native, frame.pix_fmt, writable=True), frame.planes, strict=True):
+            target[...] = source
+        native.colorspace, native.color_range = frame.native.colorspace, frame.native.color_range
+        native.color_trc, native.color_primaries = frame.native.color_trc, frame.native.color_primaries
+    native.pts, native.time_base, native.duration = frame.pts, frame.time_base, frame.duration
+    return native
+
+
+_graphs = threading.local()
+
+
+def _referenced(native: Any) -> Any:
+    """A second libav frame on the same buffers. Graphs are kept by thread, one for each kind of frame."""
+    key = (native.width, native.height, native.format.name)
+    if getattr(_graphs, "key", None) != key:
+        graph = Graph()
+        source = graph.add_buffer(
+            width=native.width, height=native.height, format=native.format, time_base=Fraction(1, 1000)
+        )
+        source.link_to(graph.add("buffersink"))
+        graph.configure()
+        _graphs.key, _graphs.graph = key, graph
+    _graphs.graph.push(native)
+    return _graphs.graph.pull()

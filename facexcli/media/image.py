@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from facexcli.errors import InputError, OutputError
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import check_file, os_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from facexcli.types import Array
@@ -35,6 +36,20 @@ def read_image(path: Path) -> Array:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(_to_rgb(upright))
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is not an image that can be read") from error
+    except _DAMAGED as error:
+        raise InputError(f"{path} is a damaged image ({_short(error)})") from error
+
+
+def read_animation(path: Path) -> Iterator[tuple[Array, int]]:
+    """The pictures of an animation that Pillow reads (WebP), with durations in ms. Raises as `read_image` does."""
+    check_file(path)
+    try:
+        with Image.open(path) as animation:
+            for picture in ImageSequence.Iterator(animation):
+                picture.load()
+                yield np.asarray(_to_rgb(picture)), int(picture.info.get("duration", 0)) or 100
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is not an image that can be read") from error
     except _DAMAGED as error:

@@ -45,9 +45,9 @@ def probe(path: Path) -> MediaInfo:
     encrypted.
     """
     check_file(path)
-    still = _probe_still(path)
-    if still is not None:
-        return still
+    picture = _probe_picture(path)
+    if picture is not None:
+        return picture
     with open_input(path) as container:
         return _probe_video(path, container)
 
@@ -63,8 +63,8 @@ def fingerprint(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {os_reason(error)}") from error
 
 
-def _probe_still(path: Path) -> MediaInfo | None:
-    """The facts of a still image; None for what is not one (videos, and pictures that move)."""
+def _probe_picture(path: Path) -> MediaInfo | None:
+    """The facts of a still image or an animated WebP, which libav does not decode; None for all other files."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,7 +75,7 @@ def _probe_still(path: Path) -> MediaInfo | None:
         raise InputError(f"{path} is a damaged image ({error})") from error
     with picture:
         frames = getattr(picture, "n_frames", 1) if picture.format in ("GIF", "PNG", "WEBP") else 1
-        if frames > 1:
+        if frames > 1 and picture.format != "WEBP":
             return None
         try:
             picture.load()
@@ -87,10 +87,11 @@ def _probe_still(path: Path) -> MediaInfo | None:
         codec = (picture.format or "").lower()
     return MediaInfo(
         path=path,
-        kind="image",
+        kind="image" if frames == 1 else "animation",
         width_px=width,
         height_px=height,
-        frame_count_from_header=1,
+        frame_rate=None if frames == 1 else Fraction(1000, max(1, int(picture.info.get("duration", 0)) or 100)),
+        frame_count_from_header=frames,
         pix_fmt="rgb24",
         color=SRGB,
         container=codec,
@@ -103,6 +104,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
     stream = picture_stream(container, path)
     first, packet_pts = _first_picture(container, stream, path)
     time_base = stream.time_base or Fraction(1, 1000)
+    packet_pts = _shown(packet_pts, time_base) if codec_name(stream) in ("vp8", "vp9") else packet_pts
     rate = _frame_rate(stream, packet_pts, time_base)
     matrix = _display_matrix(first)
     rotation_deg, mirrored = orientation(matrix)
@@ -112,7 +114,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
     names = container.format.name
     return MediaInfo(
         path=path,
-        kind="animation" if codec in ("gif", "webp", "apng", "webp_anim") else "video",
+        kind="animation" if codec in ("gif", "apng") else "video",
         width_px=first.width,
         height_px=first.height,
         rotation_deg=rotation_deg,
@@ -161,6 +163,12 @@ def _first_picture(container: InputContainer, stream: VideoStream, path: Path) -
             "it is damaged, encrypted or incomplete",
         )
     return first, sorted(pts)
+
+
+def _shown(pts: Sequence[int], time_base: Fraction) -> list[int]:
+    """Without VP9's hidden frames, whose packets come up to 1 ms before the one that shows them."""
+    least = max(Fraction(1), Fraction(1, 1000) / time_base)
+    return [*(this for this, after in pairwise(pts) if after - this > least), *pts[-1:]]
 
 
 def _frame_rate(stream: VideoStream, pts: Sequence[int], time_base: Fraction) -> Fraction | None:

@@ -11,7 +11,7 @@ from av.codec.context import ThreadType
 from facexcli.errors import InputError
 from facexcli.media.container import av_reason, open_input
 from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
-from facexcli.media.image import read_image
+from facexcli.media.image import read_animation, read_image
 from facexcli.media.pixels import editable_format
 from facexcli.media.prefetch import Prefetch
 from facexcli.types import Frame
@@ -59,11 +59,23 @@ def decoded_frames(
 ) -> Iterator[Frame]:
     """The frames of a range, decoded in the caller's thread; what was repaired is appended to `warnings`."""
     origin_s = info.start_pts * info.time_base
-    for frame in _still(path) if info.kind == "image" else _Decoding(path, info, warnings).run():
+    for frame in _all_frames(path, info, warnings):
         if stop is not None and _place(frame, stop, origin_s) >= stop:
             return
         if start is None or _place(frame, start, origin_s) >= start:
             yield frame
+
+
+def _all_frames(path: Path, info: MediaInfo, warnings: list[str]) -> Iterator[Frame]:
+    if info.kind == "image":
+        yield frame_from_rgb(read_image(path), 0, 0, info.time_base, STILL_DURATION)
+    elif info.video_codec == "webp":
+        pts = 0
+        for index, (rgb, duration) in enumerate(read_animation(path)):
+            yield frame_from_rgb(rgb, index, pts, info.time_base, duration)
+            pts += duration
+    else:
+        yield from _Decoding(path, info, warnings).run()
 
 
 class _Decoding:
@@ -172,7 +184,3 @@ def _nominal_duration(info: MediaInfo) -> int:
 
 def _place(frame: Frame, like: Position, origin_s: Fraction) -> Position:
     return frame.index if isinstance(like, int) else frame.time_s - origin_s
-
-
-def _still(path: Path) -> Iterator[Frame]:
-    yield frame_from_rgb(read_image(path), 0, 0, Fraction(1, 1000), STILL_DURATION)

@@ -8,7 +8,8 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from facexcli.errors import InputError
-from facexcli.media.color import oriented, rgb_roi, sws_matrix
+from facexcli.media.color import rgb_roi, sws_matrix
+from facexcli.media.orient import oriented
 from facexcli.media.prefetch import Prefetch
 from facexcli.media.probe import probe
 from facexcli.media.reader import decoded_frames

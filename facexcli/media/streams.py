@@ -111,12 +111,20 @@ class StreamCopier:
             if stream.type != "audio" or stream.codec_context is None:
                 self.warnings.append(f"{name} was left out: {container} does not take it")
                 return
-            encoder = _AUDIO_ENCODERS.get(container, "aac")
-            self._routes[stream.index] = _Transcode(output, stream, self._start_s, encoder)
-            self.warnings.append(f"{name} was converted with {encoder}: {container} does not take it")
+            self._add_converted(stream, output, name)
             return
         if container in ("mp4", "mov") and codec_name(stream) in _RARELY_PLAYED_IN_MP4:
             self.warnings.append(f"{name} was copied; many players are mute for it in .{container}; .mkv is safer")
+
+    def _add_converted(self, stream: Any, output: OutputContainer, name: str) -> None:
+        container = output.format.name
+        encoder = _AUDIO_ENCODERS.get(container, "aac")
+        try:
+            self._routes[stream.index] = _Transcode(output, stream, self._start_s, encoder)
+        except (ValueError, av.FFmpegError):
+            self.warnings.append(f"{name} was left out: {container} takes no sound of this kind")
+        else:
+            self.warnings.append(f"{name} was converted with {encoder}: {container} does not take it")
 
 
 class _Route:

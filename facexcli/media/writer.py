@@ -15,10 +15,9 @@ from av.video.frame import PictureType
 
 from facexcli.errors import FacexError, OutputError, UsageError
 from facexcli.media.atomic import AtomicFile
-from facexcli.media.color import SWS_MATRIX
 from facexcli.media.container import av_reason, os_reason
+from facexcli.media.convert import EncoderFormat
 from facexcli.media.encoders import CODECS, EncodeOptions, VideoFormat, choose_encoder
-from facexcli.media.pixels import LAYOUTS, plane_views
 from facexcli.media.streams import StreamCopier
 
 if TYPE_CHECKING:
@@ -78,7 +77,9 @@ class VideoWriter:
         self._start_s = start_s or Fraction(0)
         self._shift = round(self._start_s / video.time_base)
         self._copier: StreamCopier | None = None
-        self._palette: Any = None
+        self._convert = EncoderFormat(self.choice)
+        self._constant_rate = suffix == ".avi"
+        self._last_tick = -1
         self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
@@ -178,13 +179,20 @@ class VideoWriter:
             self._close()
 
     def _encode(self, frame: Frame) -> None:
-        native = self._in_encoder_format(frame)
-        native.pts = frame.pts - self._shift
-        native.time_base = frame.time_base
-        native.duration = frame.duration
+        native = self._convert.apply(frame)
+        native.pts, native.time_base, native.duration = self._times(frame)
         native.pict_type = PictureType.NONE  # the decoder's choice of I, P and B is not the encoder's
         self._mux(self._stream.encode(native))
         self._written += 1
+
+    def _times(self, frame: Frame) -> tuple[int, Fraction, int]:
+        """(pts, time base, duration) in the output."""
+        pts = frame.pts - self._shift
+        if not self._constant_rate:
+            return pts, frame.time_base, frame.duration
+        tick_s = 1 / self.video.frame_rate
+        self._last_tick = max(self._last_tick + 1, round(pts * frame.time_base / tick_s))
+        return self._last_tick, tick_s, 1
 
     def _finish(self) -> None:
         self._mux(self._stream.encode(None))
@@ -220,8 +228,10 @@ class VideoWriter:
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself; errors only
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = video.width_px, video.height_px, choice.pix_fmt
-        context.time_base = video.time_base
-        stream.time_base = video.time_base
+        context.time_base = 1 / video.frame_rate if self._constant_rate else video.time_base
+        stream.time_base = context.time_base
+        if choice.encoder == "libx265" and container.format.name in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # players of Apple take no other
         context.sample_aspect_ratio = video.sample_aspect_ratio
         context.color_primaries, context.color_trc = choice.color.primaries, choice.color.transfer
         context.colorspace, context.color_range = choice.color.matrix, choice.color.range
@@ -231,21 +241,6 @@ class VideoWriter:
             stream.set_display_matrix(video.display_matrix)
         return stream
 
-    def _in_encoder_format(self, frame: Frame) -> Any:
-        wanted = self.choice.pix_fmt
-        native = frame.native
-        if native.format.name == wanted:
-            return native
-        if self.choice.relabels(native.format.name):
-            return _relabelled(frame, wanted)
-        color = self.choice.color
-        return native.reformat(
-            format=wanted,
-            interpolation=_ACCURATE,
-            dst_colorspace=SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
-            dst_color_range=color.range or None,
-        )
-
     def _translated(self, error: BaseException) -> BaseException:
         if isinstance(error, FacexError) or not isinstance(error, (av.FFmpegError, OSError, ValueError)):
             return error
@@ -254,7 +249,6 @@ class VideoWriter:
         return OutputError(f"{self.path}: {self.choice.encoder} or its container failed: {av_reason(error)}")
 
 
-_ACCURATE = 4 | 0x2000 | 0x4000 | 0x40000  # bicubic, full chroma in both directions, accurate rounding
 _ITUNES_KEYS = frozenset(
     ("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "description",
      "synopsis", "lyrics", "show", "episode_id", "network", "grouping", "keywords", "track", "disc", "creation_time",
@@ -265,14 +259,6 @@ _ITUNES_KEYS = frozenset(
 def _movie_timescale(time_base: Fraction) -> int:
     """Ticks a second of which the stream's ticks are multiples, at least 1000 as is customary."""
     return time_base.denominator * -(-1000 // time_base.denominator)
-
-
-def _relabelled(frame: Frame, pix_fmt: str) -> Any:
-    """The same samples under the other name of their format (yuvj420p and yuv420p in full range)."""
-    native = av.VideoFrame(frame.native.width, frame.native.height, pix_fmt)
-    for target, source in zip(plane_views(native, pix_fmt, writable=True), frame.planes, strict=True):
-        target[...] = source
-    return native
 
 
 __all__ = ["VIDEO_SUFFIXES", "EncodeOptions", "VideoFormat", "VideoWriter"]

@@ -1,0 +1,82 @@
+"""Frames in the pixel format of an encoder: as they are wherever possible, converted where not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.filter import Graph
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from facexcli.media.color import SWS_MATRIX
+from facexcli.media.pixels import LAYOUTS, plane_views
+
+if TYPE_CHECKING:
+    from facexcli.media.encoders import EncoderChoice
+    from facexcli.types import Frame
+
+_ACCURATE = (
+    Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
+)
+
+
+class EncoderFormat:
+    """Brings frames into the format of an encoder. One object for one stream of frames, used in one thread."""
+
+    def __init__(self, choice: EncoderChoice) -> None:
+        self._choice = choice
+        self._scaler = VideoReformatter()
+        self._palettes: _Palettes | None = None
+
+    def apply(self, frame: Frame) -> Any:
+        """The frame's own libav frame where its format fits, else a converted one."""
+        wanted, native = self._choice.pix_fmt, frame.native
+        if native.format.name == wanted:
+            return native
+        if wanted == "pal8":
+            self._palettes = self._palettes or _Palettes(native)
+            return self._palettes.apply(native)
+        if self._choice.relabels(native.format.name):
+            return _relabelled(frame, wanted)
+        color = self._choice.color
+        return self._scaler.reformat(
+            native,
+            format=wanted,
+            interpolation=_ACCURATE,
+            dst_colorspace=SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
+            dst_color_range=color.range or None,
+        )
+
+
+class _Palettes:
+    """A palette of its own for each frame, so that none but the current one is held."""
+
+    def __init__(self, native: Any) -> None:
+        graph = Graph()
+        source = graph.add_buffer(
+            width=native.width, height=native.height, format=native.format, time_base=native.time_base
+        )
+        split, make, use = (
+            graph.add("split"),
+            graph.add("palettegen", "stats_mode=single"),
+            graph.add("paletteuse", "new=1"),
+        )
+        source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(make, 1, 0)
+        make.link_to(use, 0, 1)
+        use.link_to(graph.add("buffersink"))
+        graph.configure()
+        self._graph = graph
+
+    def apply(self, native: Any) -> Any:
+        self._graph.push(native)
+        return self._graph.pull()
+
+
+def _relabelled(frame: Frame, pix_fmt: str) -> Any:
+    """The same samples under the other name of their format (yuvj420p and yuv420p in full range)."""
+    native = av.VideoFrame(frame.native.width, frame.native.height, pix_fmt)
+    for target, source in zip(plane_views(native, pix_fmt, writable=True), frame.planes, strict=True):
+        target[...] = source
+    return native
