@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
+from facexcli.device import choose_device
 from facexcli.engines.registry import open_engine
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed, Reporter, SilentReporter, Warned
@@ -38,6 +39,8 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
     check_free(plan.output, overwrite)
     for item in plan.inputs:
         item.check()
+    if plan.settings.compute.device != "auto":
+        choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
     with ExitStack() as stack:
         choice = open_engine(plan.engine, plan.task)
         stack.callback(choice.engine.close)
