@@ -65,7 +65,7 @@ class PeopleSettings(_Group):
     faces: Annotated[str, Flag("--faces", "People", "largest|all|first|ID,ID")] = Field(
         default="largest",
         pattern=r"^(largest|all|first|\d+(,\d+)*)$",
-        description="whose face in the target; the numbers are those of `facex faces`",
+        description="whose face; the numbers are those of `facex faces`",
     )
     match: Annotated[Path | None, Flag("--match", "People", "REF.jpg")] = Field(
         default=None, description="only the person on this picture"

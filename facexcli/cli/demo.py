@@ -25,8 +25,9 @@ def demo(
 ) -> None:
     """Make a short clip, swap it and reenact it.
 
-    Two photographs that come with installed packages are all that is needed: no
-    network, no graphics card. Takes about a minute. Earlier demo files in the folder are replaced.
+    Two photographs that come with installed packages are all that it needs: no
+    network, no graphics card. It takes about a minute. Earlier demo files in the
+    folder are replaced.
 
     Example:
       facex demo -o demo

@@ -18,7 +18,10 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("reenact", rich_help_panel=panel)(reenact)
 
 
-@with_settings("engine", "recipe.take", "people", "look", "sampling", "compute", "range", "output", "talk")
+@with_settings(
+    "engine", "people.faces", "people.match", "people.min_face_px", "people.analyzer", "people.analysis",
+    "look.smooth", "look.strength", "sampling", "compute", "range", "output", "talk",
+)  # fmt: skip
 def reenact(
     source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait")] = None,
     driving: Annotated[
@@ -33,7 +36,8 @@ def reenact(
 ) -> None:
     """Make the face of SOURCE move like the one in DRIVING.
 
-    The result has the frames, times and sound of DRIVING and the picture of SOURCE.
+    The result has the times and the sound of DRIVING and the picture of SOURCE.
+    The options for people and range are about DRIVING.
 
     Example:
       facex reenact alice.jpg --driving clip.mp4 -o out.mp4
