@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from facexcli.faces.crowd import Crowd, doubled, pop_separated, settle, stranger, update_crowds
 from facexcli.faces.embed import embedding_distance
+from facexcli.faces.relocate import moved_landmarks
 from facexcli.faces.tracklet import Observation, Tracklet, face_box, is_face, overlap
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 _SAME_FACE_OVERLAP = 0.3
 _SUSPICIOUS_SPREAD = 0.015
-_MAX_STEP = 0.6
+_MAX_STEP = 0.8
 """Farther than this, in box widths a frame, no head moves."""
 _MAX_GROWTH = 1.4
 _CONFIDENCE_EVERY = 5
 _BACKWARD_FRAMES = 10
+_RAREST_THOROUGH_S = 8
 
 
 class FaceTracker:
@@ -50,11 +52,11 @@ class FaceTracker:
         self._second = max(1, round(float(frame_rate)))
         self._max_gap = max(1, round(float(frame_rate) * max_gap_s))
         self._scale = np.ones(2)
-        self._shot = 0
-        self._shot_start = 0
+        self._shot_lengths: list[int] = []
         self._next_id = 0
         self._last_detection = -(10**9)
         self._last_thorough = -(10**9)
+        self._thorough_every = self._second
         self._live: list[Tracklet] = []
         self._lost: list[Tracklet] = []
         self._ended: list[Tracklet] = []
@@ -78,8 +80,9 @@ class FaceTracker:
             is_cut: a new shot begins with this frame; ends every track.
         """
         self._scale = np.broadcast_to(np.asarray(frame_from_small, np.float64), (2,)).copy()
-        if is_cut or not self._recent:
-            self._begin_shot(frame_index, is_cut)
+        if is_cut or not self._shot_lengths:
+            self._begin_shot()
+        self._shot_lengths[-1] += 1
         self._follow_all(frame_index, rgb_small)
         self._part_crowds(frame_index, rgb_small)
         self._retire(frame_index)
@@ -91,16 +94,16 @@ class FaceTracker:
         """End every track; the tracks of the whole video, numbered in order of appearance."""
         self._end_all()
         aspect = float(self._scale[1] / self._scale[0])
-        kept = [item for item in self._ended if len(item.observations) >= 3 or self._fills_shot(item)]
+        kept = [item for item in self._ended if len(item.observations) >= min(3, self._shot_lengths[item.shot])]
         kept.sort(key=lambda item: (item.observations[0].index, item.id))
         return [item.to_track(number, self._max_gap, aspect) for number, item in enumerate(kept)]
 
-    def _begin_shot(self, frame_index: int, is_cut: bool) -> None:
+    def _begin_shot(self) -> None:
         self._end_all()
         self._recent.clear()
-        self._shot += int(is_cut)
-        self._shot_start = frame_index
+        self._shot_lengths.append(0)
         self._last_detection = self._last_thorough = -(10**9)
+        self._thorough_every = self._second
 
     def _end_all(self) -> None:
         for tracklet in (*self._live, *self._lost):
@@ -112,20 +115,27 @@ class FaceTracker:
         tracklet.forget_pictures()
         self._ended.append(tracklet)
 
-    def _fills_shot(self, tracklet: Tracklet) -> bool:
-        """Whether a very short track is short because its shot is."""
-        return any(item.score > 0 for item in tracklet.observations) and tracklet.observations[0].index == 0
-
     def _follow_all(self, index: int, rgb: Array) -> None:
         still: list[Tracklet] = []
         for tracklet in self._live:
-            fit = self._analyzer.follow(rgb, tracklet.landmarks)
+            fit = self._follow(tracklet, rgb)
             if self._believable(tracklet, fit, index, rgb):
                 tracklet.add(self._observation(index, fit), fit.landmarks_px)
                 still.append(tracklet)
             else:
                 self._lost.append(tracklet)
         self._live = still
+
+    def _follow(self, tracklet: Tracklet, rgb: Array) -> Fit:
+        """From the last landmarks; where that ends in doubt, also from where the picture of the face has moved to."""
+        fit = self._analyzer.follow(rgb, tracklet.landmarks)
+        if fit.spread < _SUSPICIOUS_SPREAD:
+            return fit
+        moved = moved_landmarks(self._recent[-1][1], rgb, tracklet.landmarks)
+        if moved is None:
+            return fit
+        again = self._analyzer.follow(rgb, self._analyzer.follow(rgb, moved).landmarks_px)
+        return min(fit, again, key=lambda item: item.spread)
 
     def _part_crowds(self, index: int, rgb: Array) -> None:
         """Keep people apart who cross: one face has one track, and leaves a crowd with the person it came in with."""
@@ -172,20 +182,21 @@ class FaceTracker:
         return since >= (self._redetect_every if self._live else max(1, self._redetect_every // 2))
 
     def _detect(self, index: int, rgb: Array) -> None:
-        nobody = not self._live
-        thorough = nobody and index - self._last_thorough >= self._second
         self._last_detection = index
+        thorough = not self._live and index - self._last_thorough >= self._thorough_every
         if thorough:
+            # Looking hard at an empty scene is dear, so it happens less and less often.
+            self._thorough_every = min(2 * self._thorough_every, _RAREST_THOROUGH_S * self._second)
             self._last_thorough = index
         detections = self._analyzer.detect(rgb, thorough=thorough)
-        for detection in self._unclaimed(detections, index):
+        for detection in self._unclaimed(detections):
             fit = self._analyzer.landmarks(rgb, detection.box_px)
             if any(overlap(face_box(fit.landmarks_px), item.box) > _SAME_FACE_OVERLAP for item in self._live):
                 continue
             if is_face(fit.spread, self._analyzer.confidence(rgb, fit.landmarks_px), detected=True):
                 self._welcome(index, rgb, fit, detection.score)
 
-    def _unclaimed(self, detections: list[Detection], index: int) -> list[Detection]:
+    def _unclaimed(self, detections: list[Detection]) -> list[Detection]:
         """The detections that no live track accounts for; the others lend their score to their track."""
         if not detections or not self._live:
             return detections
@@ -204,22 +215,27 @@ class FaceTracker:
     def _welcome(self, index: int, rgb: Array, fit: Fit, score: float) -> None:
         """A face that nobody follows yet: one that was lost, or a new one."""
         observation = self._observation(index, fit, score)
-        returning = self._returning(rgb, fit)
+        returning = self._returning(index, rgb, fit)
         if returning is not None:
             self._lost.remove(returning)
             returning.add(observation, fit.landmarks_px)
             self._live.append(returning)
             return
-        tracklet = Tracklet(self._next_id, self._shot, fit.landmarks_px, [observation])
+        tracklet = Tracklet(self._next_id, len(self._shot_lengths) - 1, fit.landmarks_px, [observation])
         self._next_id += 1
+        self._thorough_every = self._second
         tracklet.consider_sample(index, rgb, fit)
         self._extend_backwards(tracklet)
         self._live.append(tracklet)
 
-    def _returning(self, rgb: Array, fit: Fit) -> Tracklet | None:
-        """The lost track that this face belongs to, by identity."""
+    def _returning(self, index: int, rgb: Array, fit: Fit) -> Tracklet | None:
+        """The lost track that this face belongs to, by identity; by place alone where that is beyond doubt."""
         if not self._lost:
             return None
+        only = self._lost[0]
+        undisputed = not self._live and len(self._lost) == 1 and not only.crowded
+        if undisputed and index - only.last_index <= 3 and _plausible_step(only.landmarks, fit.landmarks_px):
+            return only
         embedding = self._analyzer.embed(rgb, fit.landmarks_px)
         distances = []
         for item in self._lost:
