@@ -34,3 +34,39 @@ def multiband(patch_rgb: Array, canvas_rgb: Array, alpha: Array, levels: int = 4
         band = differences[level] - cv2.pyrUp(differences[level + 1], dstsize=shape)
         blended = cv2.pyrUp(blended, dstsize=shape) + band * masks[level][..., None]
     return np.asarray(canvas_rgb + blended)
+
+
+def poisson(patch_rgb: Array, canvas_rgb: Array, alpha: Array, side: int = 96) -> Array:
+    """Keep the patch's gradients and meet the canvas along the mask's border.
+
+    Source: P. Perez, M. Gangnet, A. Blake, "Poisson image editing", SIGGRAPH 2003. The correction that is added to the
+    patch is the membrane that the border's differences span; it is smooth, so it is solved on a coarse grid, from far
+    to near (the convolution pyramid's idea: Z. Farbman, R. Fattal, D. Lischinski, SIGGRAPH Asia 2011).
+
+    Args and returns as `multiband`, but the canvas is left untouched where alpha is 0.
+    """
+    size = alpha.shape[0]
+    side = min(side, size)
+    inside = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
+    border = np.clip(1 - 2 * np.abs(inside - 0.5), 0, 1)
+    difference = cv2.resize(canvas_rgb - patch_rgb, (side, side), interpolation=cv2.INTER_AREA)
+    pinned = difference * border[..., None]
+    membrane: Array = np.zeros_like(difference) + pinned.sum(axis=(0, 1)) / (border.sum() + 1e-6)
+    sigma = side / 4
+    while sigma > 0.7:
+        mass = cv2.GaussianBlur(border, (0, 0), sigma)[..., None]
+        membrane = (cv2.GaussianBlur(pinned, (0, 0), sigma) + 0.02 * membrane) / (mass + 0.02)
+        sigma /= 2
+    correction = cv2.resize(membrane.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    return feather(patch_rgb + correction, canvas_rgb, alpha)
+
+
+def feather(patch_rgb: Array, canvas_rgb: Array, alpha: Array) -> Array:
+    """The plain mixture; args and returns as `multiband`."""
+    return np.asarray(canvas_rgb + (patch_rgb - canvas_rgb) * alpha[..., None])
+
+
+def blend(name: BlendName, patch_rgb: Array, canvas_rgb: Array, alpha: Array) -> Array:
+    """Blend by the method called `name`; float32 (S, S, 3)."""
+    methods = {"multiband": multiband, "feather": feather, "poisson": poisson}
+    return methods[name](patch_rgb, canvas_rgb, alpha)

@@ -8,13 +8,21 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from facexcli.fusion.blend import BlendName, multiband
-from facexcli.fusion.mask import face_alpha, face_unit_px
-from facexcli.fusion.match import match_light
+from facexcli.fusion.blend import BlendName, blend
+from facexcli.fusion.glasses import glasses_mask
+from facexcli.fusion.mask import face_alpha, face_unit_px, region_masks
+from facexcli.fusion.match import match_light, match_sharpness
 from facexcli.fusion.occlusion import bare_mask
-from facexcli.fusion.skin import fit_skin, skin_mask
-from facexcli.recipes import Recipe
+from facexcli.fusion.skin import SkinModel, fit_skin, skin_mask
+from facexcli.recipes import RECIPES, Recipe
 from facexcli.types import Array, Crop, Patch
+
+_WHOLE_FACE = RECIPES["swap"]
+_LIGHT_SIDE = 48
+_LIGHT_SIGMA = 0.3
+"""Face units. What is broader than this is the canvas's light; what is finer is the source's face."""
+_SEAM_REACH = 0.04
+"""Face units by which the coarse bands of a blend may reach beyond the mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +49,65 @@ class Composite:
 
 
 def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bool = False) -> Composite:
-    size = canvas.size_px
-    canvas_rgb = np.multiply(canvas.rgb, np.float32(1 / 255), dtype=np.float32)
+    """The patch as it has to be painted into the frame: rgb * alpha + frame * (1 - alpha).
+
+    A patch that moves (see `Recipe.moves`) knows its own outline and is made of the canvas's own pixels: it is painted
+    as it is. Any other patch is confined to the canvas's face, put under its light and brought to its sharpness;
+    what covers the face stays in front.
+
+    Args:
+        canvas: the crop that the patch was made for.
+        relights: the patch already carries the canvas's light (`EngineSpec.relights`).
+    """
+    strength = np.float32(look.strength)
     if recipe.moves:
-        return Composite(patch.rgb, patch.alpha * look.strength)
-    unit = face_unit_px(canvas.landmarks_px)
-    alpha = face_alpha(canvas.landmarks_px, size, recipe, look.feather)
+        return Composite(np.clip(patch.rgb, 0, 1), _without_rim(patch.alpha * strength))
+    size, unit = canvas.size_px, face_unit_px(canvas.landmarks_px)
+    canvas_rgb = np.multiply(canvas.rgb, np.float32(1 / 255), dtype=np.float32)
+    face = face_alpha(canvas.landmarks_px, size, recipe, look.feather)
     skin = fit_skin(canvas.rgb, canvas.landmarks_px)
+    shown = patch.alpha * strength
     if look.occlusion == "auto":
-        bare = bare_mask(canvas.rgb, canvas.landmarks_px, skin)
-        alpha *= cv2.resize(bare, (size, size), interpolation=cv2.INTER_LINEAR)
+        shown *= _uncovered(canvas, skin)
     rgb = patch.rgb
-    if look.color == "match" and not relights:
-        side = 48
-        weight = skin_mask(canvas.rgb, skin, side) * cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
-        rgb = match_light(rgb, canvas_rgb, weight, 0.3 * unit)
-    alpha *= patch.alpha * np.float32(look.strength)
-    blended = multiband(rgb, canvas_rgb, alpha)
-    wide = (cv2.GaussianBlur(alpha, (0, 0), 4) > 0.01).astype(np.float32)
-    return Composite(blended, wide)
+    if not relights:
+        rgb = match_sharpness(rgb, canvas_rgb, face * shown)
+        if look.color == "match":
+            rgb = match_light(rgb, canvas_rgb, _plain_skin(canvas, skin, shown), _LIGHT_SIGMA * unit)
+    blended = blend(look.blend, rgb, canvas_rgb, face)
+    reach = face if look.blend == "feather" else _widened(face, _SEAM_REACH * unit)
+    if look.blend == "feather":
+        blended = rgb
+    return Composite(np.clip(blended, 0, 1, out=blended), _without_rim(reach * shown))
+
+
+def _uncovered(canvas: Crop, skin: SkinModel) -> Array:
+    """float32 (S, S): 1 where nothing covers the canvas's face."""
+    size = canvas.size_px
+    bare = cv2.resize(bare_mask(canvas.rgb, canvas.landmarks_px, skin), (size, size), interpolation=cv2.INTER_LINEAR)
+    frames = glasses_mask(canvas.rgb, canvas.landmarks_px)
+    return np.asarray(bare if frames is None else bare * (1 - frames), np.float32)
+
+
+def _plain_skin(canvas: Crop, skin: SkinModel, shown: Array) -> Array:
+    """Where canvas and patch are both skin, so that their colours may be compared: float32 (side, side)."""
+    side = _LIGHT_SIDE
+    scaled = (canvas.landmarks_px + 0.5) * (side / canvas.size_px) - 0.5
+    features = region_masks(scaled, side)
+    inside = face_alpha(scaled, side, _WHOLE_FACE, 0.2)
+    open_skin = cv2.resize(shown, (side, side), interpolation=cv2.INTER_AREA) * inside
+    return np.asarray(skin_mask(canvas.rgb, skin, side) * open_skin * (features["skin"] + features["nose"]))
+
+
+def _widened(alpha: Array, reach_px: float) -> Array:
+    """1 wherever alpha is not nearly 0, softly 0 at `reach_px` from there."""
+    half = cv2.resize(alpha, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    wide = cv2.GaussianBlur(half, (0, 0), max(0.8, reach_px / 4))
+    grown: Array = cv2.resize(np.clip(wide * 8 - 0.1, 0, 1), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return grown
+
+
+def _without_rim(alpha: Array) -> Array:
+    rimless = np.zeros_like(alpha)
+    rimless[2:-2, 2:-2] = alpha[2:-2, 2:-2]
+    return rimless

@@ -8,6 +8,7 @@ import numpy as np
 from facexcli.types import Array
 
 _FLOOR = 4.0 / 255
+_MAX_GAIN = 1.15
 
 
 def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float, side: int = 48) -> Array:
@@ -46,3 +47,37 @@ def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: fl
     size = patch_rgb.shape[0]
     gain = light_gain(patch_rgb, canvas_rgb, weight, sigma_px, weight.shape[0])
     return np.asarray(patch_rgb * cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def match_sharpness(patch_rgb: Array, canvas_rgb: Array, weight: Array) -> Array:
+    """`patch_rgb` with as much detail in its two finest octaves as the canvas has, float32 (S, S, 3).
+
+    Both show a face in the same geometry, so their detail can be compared where the patch is seen. Detail is taken away
+    as far as needed (a soft video stays soft), and added only slightly: it cannot be invented.
+
+    Args:
+        patch_rgb, canvas_rgb: float32 (S, S, 3) in 0..1. weight: float32 (S, S), where the patch is seen.
+    """
+    fine, coarse, coarsest = _octaves(patch_rgb)
+    luma = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (canvas_rgb, patch_rgb)]
+    bands = [_octaves(picture) for picture in luma]
+    half = cv2.pyrDown(weight)
+    gains = [
+        np.clip((_detail(bands[0][octave], seen) + 1e-4) / (_detail(bands[1][octave], seen) + 1e-4), 0.1, _MAX_GAIN)
+        for octave, seen in ((0, weight), (1, half))
+    ]
+    size = (patch_rgb.shape[1], patch_rgb.shape[0])
+    matched = cv2.pyrUp(coarsest, dstsize=(coarse.shape[1], coarse.shape[0])) + coarse * np.float32(gains[1])
+    return np.asarray(cv2.pyrUp(matched, dstsize=size) + fine * np.float32(gains[0]))
+
+
+def _octaves(picture: Array) -> tuple[Array, Array, Array]:
+    """Two octaves of detail, at full and at half size, and what is left at a quarter."""
+    half = cv2.pyrDown(picture)
+    quarter = cv2.pyrDown(half)
+    fine = picture - cv2.pyrUp(half, dstsize=(picture.shape[1], picture.shape[0]))
+    return fine, half - cv2.pyrUp(quarter, dstsize=(half.shape[1], half.shape[0])), quarter
+
+
+def _detail(band: Array, weight: Array) -> float:
+    return float((np.abs(band) * weight).sum() / (weight.sum() + 1e-6))

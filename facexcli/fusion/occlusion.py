@@ -33,7 +33,7 @@ def _features(points_px: Array, unit_px: float, side: int) -> Array:
     return zone
 
 
-def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128) -> Array:
+def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128, lower_leniency: float = 0.8) -> Array:
     """Where the face may be painted over.
 
     What covers a face reaches into it from outside: a pixel counts as covered when it does not look like skin and hangs
@@ -45,6 +45,8 @@ def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128
         landmarks_px: (68, 2), crop pixels.
         model: the skin of this face.
         side: size of the answer.
+        lower_leniency: how much more of a difference is borne below the nose, where beards and the jaw's own shadow
+            reach in far more often than hair.
 
     Returns:
         float32 (side, side): 1 where the face is bare, 0 where it is covered.
@@ -55,9 +57,8 @@ def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128
     inside = fill(face_outline(points), side)
     depth = cv2.distanceTransform((inside > 127).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(unit)
     tolerance = 3.5 + 5.0 * np.clip((depth - 0.08) / 0.5, 0, 1)
-    # Below the nose it is beards and the jaw's own shadow that reach in, far more often than hair.
-    below = np.clip((np.arange(side) - points[33, 1]) / (0.3 * unit), 0, 1).astype(np.float32)
-    tolerance *= 1 + 0.8 * below[:, None]
+    below = np.clip((np.arange(side) - points[29, 1]) / (0.4 * unit), 0, 1).astype(np.float32)
+    tolerance *= 1 + np.float32(lower_leniency) * below[:, None]
     covering = np.clip((skin_distance(rgb, model, side) / tolerance - 0.75) * 2, 0, 1)
     covering[(_features(points, unit, side) > 0) & (depth > 0.05)] = 0
     reach = _connected(covering, inside)

@@ -49,10 +49,10 @@ def usual_opening(motion_px: Array | None) -> float:
     return float(np.clip(np.quantile(openings, 0.75), 0.2, 0.36))
 
 
-def openness(landmarks_px: Array, eye: slice, usual: float) -> float:
-    """0 for a closed eye, 1 for one as open as usual, smooth between."""
-    share = (lid_opening(landmarks_px, eye) / usual - _FULLY_CLOSED) / (_FULLY_OPEN - _FULLY_CLOSED)
-    share = float(np.clip(share, 0, 1))
+def openness(landmarks_px: Array, usual: float) -> float:
+    """0 for closed eyes, 1 for eyes as open as usual, smooth between. Lids move together, so both eyes are averaged."""
+    opening = float(np.mean([lid_opening(landmarks_px, eye) for eye in EYES]))
+    share = float(np.clip((opening / usual - _FULLY_CLOSED) / (_FULLY_OPEN - _FULLY_CLOSED), 0, 1))
     return share * share * (3 - 2 * share)
 
 
@@ -138,14 +138,12 @@ def lay_eyeball(picture: Array, source_rgb: Array, source: Eye, canvas: Eye, lid
     region += (eyeball.astype(np.float32) / 255 - region) * share
 
 
-def lids_mask(landmarks_px: Array, size_px: int, closed: tuple[float, float]) -> Array:
-    """The lids of eyes that are closing, float32 (size, size): `closed` 0..1 on each eye and its lids, 0 elsewhere."""
+def lids_mask(landmarks_px: Array, size_px: int, amount: float) -> Array:
+    """`amount` (0..1) on both eyes and their lids, softly 0 elsewhere: float32 (size, size)."""
     mask = np.zeros((size_px, size_px), np.uint8)
     unit = face_unit_px(landmarks_px)
-    for eye, amount in zip(EYES, closed, strict=True):
-        if amount > 0:
-            fixed = np.round(np.asarray(landmarks_px[eye]) * 16).astype(np.int32).reshape(-1, 1, 2)
-            value = round(255 * amount)
-            cv2.fillPoly(mask, [fixed], value, cv2.LINE_AA, 4)
-            cv2.polylines(mask, [fixed], True, value, max(1, round(0.1 * unit)), cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(mask, (0, 0), 0.025 * unit).astype(np.float32) / 255
+    for eye in EYES:
+        fixed = np.round(np.asarray(landmarks_px[eye]) * 16).astype(np.int32).reshape(-1, 1, 2)
+        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
+        cv2.polylines(mask, [fixed], True, 255, max(1, round(0.1 * unit)), cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(mask, (0, 0), 0.025 * unit).astype(np.float32) * np.float32(amount / 255)

@@ -21,7 +21,7 @@ from facexcli.engines.mesh.eyes import (
 from facexcli.engines.mesh.proportions import lean, leaned, neutral_of, pose_signs
 from facexcli.fusion.mask import face_outline, face_unit_px, fill, forehead_points
 from facexcli.fusion.occlusion import bare_mask
-from facexcli.fusion.skin import fit_skin
+from facexcli.fusion.skin import fit_skin, skin_distance
 from facexcli.geometry.warp import displacement_map, warp_image
 from facexcli.types import Array, Crop, EditRequest, Motion, Patch
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _INNER_LIPS = slice(60, 68)
+_LOWER_LENIENCY = 5.0
+"""A portrait that is given as a source hardly ever has its chin covered, and its beard has to come along."""
+_PLAIN_SKIN = 3.0
+"""Standard deviations from the expected skin within which a colour may be used to paint skin."""
 _PITCH_WEIGHT = 0.3
 """The nose's height says less of pitch than its sideways place says of yaw: noses differ in length."""
 
@@ -79,9 +83,9 @@ def render_swap(state: SwapState, request: EditRequest) -> Patch:
         shift = gaze_shift(still.eyes, eyes)
         for source, target, eye in zip(still.eyes, eyes, EYES, strict=True):
             lay_eyeball(rgb, still.rgb, source, target, np.asarray(landmarks[eye], np.float64), shift)
-        closed = [1 - openness(landmarks, eye, state.usual_opening) for eye in EYES]
-        if max(closed) > 0:
-            alpha *= 1 - lids_mask(landmarks, size, (closed[0], closed[1]))
+        closed = 1 - openness(landmarks, state.usual_opening)
+        if closed > 0:
+            alpha *= 1 - lids_mask(landmarks, size, closed)
     return Patch(rgb, alpha)
 
 
@@ -108,16 +112,18 @@ def _inner_mouth(landmarks_px: Array, size_px: int) -> Array:
 def _face_only(crop: Crop) -> Array:
     """The crop with all that is not bare face replaced by the skin's colours around it: uint8 (S, S, 3)."""
     size, side = crop.size_px, 128
-    bare = bare_mask(crop.rgb, crop.landmarks_px, fit_skin(crop.rgb, crop.landmarks_px), side)
+    model = fit_skin(crop.rgb, crop.landmarks_px)
     outline = cv2.resize(fill(face_outline(crop.landmarks_px), size), (side, side), interpolation=cv2.INTER_AREA)
-    keep = np.where(bare > 0.98, outline.astype(np.float32) / 255, 0).astype(np.float32)
-    keep = cv2.erode(keep, np.ones((3, 3), np.uint8))
-    small = cv2.resize(crop.rgb, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) * keep[..., None]
-    filled: Array = np.broadcast_to(small.sum(axis=(0, 1)) / max(float(keep.sum()), 1e-3), small.shape)
+    bare = bare_mask(crop.rgb, crop.landmarks_px, model, side, _LOWER_LENIENCY) > 0.98
+    keep = cv2.erode(np.where(bare, outline, 0).astype(np.float32) / 255, np.ones((3, 3), np.uint8))
+    # Brows and lips stay where they are, but what is painted is made of skin alone.
+    skin = keep * (skin_distance(crop.rgb, model, side) < _PLAIN_SKIN)
+    small = cv2.resize(crop.rgb, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) * skin[..., None]
+    painted: Array = np.broadcast_to(small.sum(axis=(0, 1)) / max(float(skin.sum()), 1e-3), small.shape)
     # From far to near: each narrower blur takes over where it has something to go by.
     for sigma in (24.0, 12.0, 6.0, 3.0, 1.5):
         near = cv2.GaussianBlur(small, (0, 0), sigma)
-        filled = (near + 0.02 * filled) / (cv2.GaussianBlur(keep, (0, 0), sigma)[..., None] + 0.02)
-    wide = cv2.resize(filled.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        painted = (near + 0.02 * painted) / (cv2.GaussianBlur(skin, (0, 0), sigma)[..., None] + 0.02)
+    painted = cv2.resize(painted.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     share = cv2.resize(cv2.GaussianBlur(keep, (0, 0), 0.7), (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
-    return np.asarray(np.clip(crop.rgb * share + wide * (1 - share) + 0.5, 0, 255), np.uint8)
+    return np.asarray(np.clip(crop.rgb * share + painted * (1 - share) + 0.5, 0, 255), np.uint8)
