@@ -20,7 +20,6 @@ from facexcli.faces.dlib_backend import weights_folder
 
 _PACKAGES = {
     "av": "PyAV: decodes and encodes",
-    "decord2": "reads frames for the analysis",
     "opencv-python-headless": "pixels",
     "dlib-bin": "embedded face models",
     "numpy": "arrays",

@@ -49,6 +49,7 @@ def test_examples_have_no_mistake(
     examples = re.findall(rf"^ +(facex {name}\b.*?) *(?:>.*)?$", _help(name, capsys, monkeypatch), re.MULTILINE)
     assert examples
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FACEX_TEST_DATA", raising=False)
     if name == "demo":
         monkeypatch.setattr("facexcli.demo.find_photographs", _without_photographs)
     for example in examples:

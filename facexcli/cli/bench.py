@@ -42,7 +42,7 @@ def bench_swap(data: DataOption = _DATA, keep: KeepOption = None) -> None:
     """Swap four people into six talking clips, and judge every frame.
 
     Example:
-      facex bench swap --data ../shared/data/eval --keep /tmp/swaps
+      facex bench swap --data ../shared/data/eval --keep swaps
     """
     from facexcli.evaluate import bench
     from facexcli.settings import Settings
@@ -66,7 +66,7 @@ def bench_reenact(data: DataOption = _DATA, keep: KeepOption = None) -> None:
     """Drive two portraits with six talking and two head-pose clips, and judge every frame.
 
     Example:
-      facex bench reenact --data ../shared/data/eval --keep /tmp/reenacts
+      facex bench reenact --data ../shared/data/eval --keep reenacts
     """
     from facexcli.evaluate import bench
     from facexcli.settings import Settings

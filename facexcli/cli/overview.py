@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
     "demo": Command("facexcli.cli.demo", "Make a short clip, swap it and reenact it.", "Try"),
+    "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
 
 _HEAD = """\
