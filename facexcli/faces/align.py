@@ -63,7 +63,7 @@ def fit_similarity(source: Array, destination: Array, weights: Array) -> Array:
     a = (source - source_mean) @ np.array([1, 1j])
     b = (destination - destination_mean) @ np.array([1, 1j])
     energy = float(weights @ np.abs(a) ** 2)
-    if not energy > 0:
+    if not energy > 1e-12:
         raise ValueError("landmarks that coincide have no alignment")
     factor = complex(weights @ (np.conj(a) * b)) / energy
     matrix = np.eye(3)

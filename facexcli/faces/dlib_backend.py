@@ -38,6 +38,8 @@ _TILT_DEG = 28.0
 _DETECT_MAX_PX = 1280
 _CNN_MAX_PX = 360
 """The CNN detector needs about 6 ms for 1000 pixels, so it sees a small picture."""
+_CNN_MIN_PX = 48
+"""The CNN's image pyramid fails on smaller pictures."""
 _CNN_GROWTH = 1.09
 """The HOG detector's boxes, which the predictor was trained with, over the CNN's."""
 _CHIP_PX = 150
@@ -57,7 +59,7 @@ class DlibAnalyzer:
         """HOG; `thorough` also enlarges (faces from 40 pixels on) and asks the CNN when HOG finds nothing."""
         image, scale = _fitted(rgb, _DETECT_MAX_PX)
         found = _scaled(self._hog(image, upsample=1 if thorough else 0), scale)
-        if not found and thorough:
+        if not found and thorough and min(rgb.shape[:2]) >= _CNN_MIN_PX:
             small, small_scale = _fitted(rgb, _CNN_MAX_PX)
             found = _scaled(self._cnn(small), small_scale)
         return sorted(found, key=lambda detection: -detection.score)

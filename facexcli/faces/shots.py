@@ -32,22 +32,31 @@ class ShotDetector:
     def __init__(self, frame_rate: Fraction | float = Fraction(25)) -> None:
         self._frame_rate = Fraction(frame_rate).limit_denominator(1_000_000)
         self._detector = ContentDetector()
-        self._before: deque[float] = deque(maxlen=_HISTORY)
+        self._before: deque[tuple[float, bool]] = deque(maxlen=_HISTORY)
 
     def feed(self, index: int, rgb_small: Array) -> bool:
         """Whether frame `index` (ascending) starts a new shot; the first one never does. rgb_small: uint8 (H, W, 3)."""
         change = self._change(index, rgb_small)
+        is_cut = self._stands_out(change)
+        self._before.append((change, is_cut))
+        return is_cut
+
+    def _stands_out(self, change: float) -> bool:
         usual = self._usual_change()
-        known = len(self._before) == _HISTORY
-        self._before.append(change)
         if change >= _CUT and change >= _CUT_RATIO * usual:
             return True
+        known = len(self._before) == _HISTORY
         return known and change >= _LIKE_CUT and change >= _LIKE_CUT_RATIO * usual
 
     def _usual_change(self) -> float:
-        """The second largest of the last four: neither one cut nor doubled frames make it unusual."""
-        ordered = sorted(self._before)
-        return ordered[-2] if len(ordered) > 1 else sum(ordered)
+        """The last change, unless it was a cut; at least the second largest of the last four, for doubled frames."""
+        if not self._before:
+            return 0.0
+        last, was_cut = self._before[-1]
+        if len(self._before) == 1:
+            return last
+        second = sorted(change for change, _ in self._before)[-2]
+        return second if was_cut else max(last, second)
 
     def _change(self, index: int, rgb_small: Array) -> float:
         height, width = rgb_small.shape[:2]
