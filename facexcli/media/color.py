@@ -92,7 +92,8 @@ def _signal_to_rgb(frame: Frame, x0: int, y0: int, x1: int, y1: int) -> Array:
     luma = _code_values(frame.planes[0][y0:y1, x0:x1], layout)
     matrix = _rgb_from_code_values(_matrix_code(frame), _is_full_range(frame, layout), layout.bits)
     if layout.family == "gray":
-        grey = luma * matrix[0, 0] + matrix[0, 3]
+        neutral = np.float32(128 << (layout.bits - 8))
+        grey = luma * matrix[0, 0] + (matrix[0, 1] + matrix[0, 2]) * neutral + matrix[0, 3]
         return np.repeat(_saturated(grey, np.dtype(np.uint8))[..., None], 3, axis=2)
     chroma = _upsampled_chroma(frame, layout, (x0, y0, x1, y1))
     rgb = cv2.transform(cv2.merge((luma, *chroma)), matrix)
@@ -218,6 +219,8 @@ def _matrix_code(frame: Frame) -> int:
 
 
 def _is_full_range(frame: Frame, layout: PixelLayout) -> bool:
+    if layout.family == "gray":
+        return frame.color.range != 1  # as swscale has it
     return layout.full_range or frame.color.range == 2
 
 
@@ -241,7 +244,7 @@ def _code_values_from_rgb(matrix_code: int, full_range: bool, bits: int) -> Arra
 
 @lru_cache(maxsize=64)
 def _rgb_from_code_values(matrix_code: int, full_range: bool, bits: int) -> Array:
-    """(3, 4) float32: Y, Cb, Cr code values to RGB in 0..255; for grey, [0, 0] and [0, 3] with neutral chroma."""
+    """(3, 4) float32: Y, Cb, Cr code values to RGB in 0..255."""
     forward = _code_values_from_rgb(matrix_code, full_range, bits).astype(np.float64)
     inverse = 255 * np.linalg.inv(forward[:, :3])
     return np.hstack([inverse, -inverse @ forward[:, 3:]]).astype(np.float32)

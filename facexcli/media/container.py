@@ -38,8 +38,6 @@ def check_file(path: Path) -> None:
                 raise InputError(f"{path} is empty", "copy or download it again")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {os_reason(error)}") from error
-    except ValueError as error:  # a null byte in the name
-        raise InputError(f"{str(path)!r} is not a file name") from error
 
 
 def open_input(path: Path) -> InputContainer:

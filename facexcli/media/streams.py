@@ -31,20 +31,23 @@ class StreamCopier:
 
     Packets are read from the source when `advance` asks for them, so memory does not grow with length. Time stamps are
     moved by -`start_s` (seconds on the source's own clock); packets that begin before it or at `stop_s` or later are
-    left out. A sound format that the container refuses is converted, anything else that it refuses is left out, and
-    `warnings` says so.
+    left out (None: no cut). A sound format that the container refuses is converted, anything else that it refuses is
+    left out, and `warnings` says so.
     """
 
-    def __init__(self, source: Path, output: OutputContainer, *, start_s: Fraction, stop_s: Fraction | None) -> None:
+    def __init__(
+        self, source: Path, output: OutputContainer, *, start_s: Fraction | None, stop_s: Fraction | None
+    ) -> None:
         self.warnings: list[str] = []
-        self._start_s, self._stop_s = start_s, stop_s
+        self._first_s, self._stop_s = start_s, stop_s
+        self._start_s = start_s or Fraction(0)
         self._input = open_input(source)
         self._routes: dict[int, _Route] = {}
         self._left_out: list[str] = []
         self._videos = 0
         self._pending: Any = None
         try:
-            _copy_metadata(self._input, output, start_s, stop_s)
+            _copy_metadata(self._input, output, self._start_s, stop_s)
             for stream in self._input.streams:
                 self._add(stream, output)
             if self._left_out:
@@ -81,7 +84,9 @@ class StreamCopier:
         self._input.close()
 
     def _wanted(self, begin_s: Fraction) -> bool:
-        return begin_s >= self._start_s and (self._stop_s is None or begin_s < self._stop_s)
+        # Without a cut, packets before 0 stay: they prime the decoder of the sound.
+        after_start = self._first_s is None or begin_s >= self._first_s
+        return after_start and (self._stop_s is None or begin_s < self._stop_s)
 
     def _demux(self) -> Iterator[Any]:
         streams = [self._input.streams[index] for index in self._routes]

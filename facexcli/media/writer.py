@@ -74,12 +74,12 @@ class VideoWriter:
         self.video = video
         self.choice = choose_encoder(video, options, suffix)
         self.warnings: list[str] = list(self.choice.warnings)
-        self._start_s = start_s or Fraction(0)
-        self._shift = round(self._start_s / video.time_base)
+        self._shift = round(start_s / video.time_base) if start_s else 0
         self._copier: StreamCopier | None = None
         self._convert = EncoderFormat(self.choice)
         self._constant_rate = suffix == ".avi"
         self._last_tick = -1
+        self._last_pts = 0
         self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
@@ -90,7 +90,7 @@ class VideoWriter:
             self._container = av.open(f"file:{self._file.temporary}", "w", format=_CONTAINERS[suffix])
             self._stream = self._add_video(self._container)
             if audio_from is not None and options.audio == "copy":
-                self._copier = StreamCopier(audio_from, self._container, start_s=self._start_s, stop_s=stop_s)
+                self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
                 self.warnings.extend(self._copier.warnings)
             self._container.metadata.update(tags or {})
             if _CONTAINERS[suffix] in ("mp4", "mov") and not _ITUNES_KEYS.issuperset(self._container.metadata):
@@ -181,6 +181,9 @@ class VideoWriter:
     def _encode(self, frame: Frame) -> None:
         native = self._convert.apply(frame)
         native.pts, native.time_base, native.duration = self._times(frame)
+        if self._written and native.pts <= self._last_pts:
+            raise OutputError(f"{self.path}: the time stamps of its frames do not ascend")
+        self._last_pts = native.pts
         native.pict_type = PictureType.NONE  # the decoder's choice of I, P and B is not the encoder's
         self._mux(self._stream.encode(native))
         self._written += 1
