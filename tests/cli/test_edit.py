@@ -117,6 +117,14 @@ def test_bad_input_is_one_line_a_hint_and_nothing_written(
     assert sorted(Path().rglob("*")) == before
 
 
+@pytest.mark.parametrize("take", ["pose=driving", "lips=other.jpg", "lps=source", "lips"])
+def test_a_provider_that_a_swap_does_not_have_is_refused(facex: Facex, photographs: Photographs, take: str) -> None:
+    shown = facex("swap", *photographs, "-o", "out.png", "--take", take)
+    assert shown.code == 2
+    assert take.partition("=")[0] in shown.stderr
+    assert not Path("out.png").exists()
+
+
 def test_a_missing_device_is_said(facex: Facex, photographs: Photographs) -> None:
     shown = facex("swap", *photographs, "-o", "out.png", "--device", "cuda:99")
     assert shown.code == 6
