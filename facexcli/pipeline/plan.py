@@ -151,11 +151,13 @@ def _recipe(task: Task, settings: Settings) -> tuple[Recipe, dict[Attribute, Pat
     if settings.recipe.regions:
         recipe = with_regions(recipe, settings.recipe.regions)
     recipe, files = parse_take(recipe, settings.recipe.take)
-    missing = ("query", "driving") if task == "swap" else ("query",)
+    missing: tuple[Provider, ...] = ("query", "driving") if task == "swap" else ("query",)
     for provider in missing:
         for attribute in recipe.provided_by(provider):
             given = f"the file {files[attribute]}" if attribute in files else provider
-            raise UsageError(f"--take {attribute}: a {task} cannot take it from {given}", "take it from source or canvas")
+            raise UsageError(
+                f"--take {attribute}: a {task} cannot take it from {given}", "take it from source or canvas"
+            )
     return recipe, {attribute: Path(name) for attribute, name in files.items()}
 
 
