@@ -4,13 +4,13 @@
 
 Structure from motion under weak perspective: every still, and its mirror image, is one view of the same mean face, seen
 under its own rotation, scale and shift (Tomasi and Kanade 1992, with the rotation constraint kept exact as in bundle
-adjustment, Triggs et al. 2000). Two steps alternate: a Gauss-Newton step for each view, a weighted least-squares solution
-for each point. Residuals get Geman-McClure weights, so that an odd face or a wrong landmark counts little. Points that do
-not stay put count little as well: lips and chin of open mouths, and the outline of turned faces, where "the outline"
-is another part of the cheek in each view.
+adjustment, Triggs et al. 2000). Two steps alternate: a Gauss-Newton step for each view, a weighted least-squares
+solution for each point. Residuals get Geman-McClure weights, so that an odd face or a wrong landmark counts little.
+Points that do not stay put count little as well: lips and chin of open mouths, and the outline of turned faces, where
+"the outline" is another part of the cheek in each view.
 
-The symmetric views make the shape symmetric. The depth sign is fixed by the start (a relief with the nose in front). Pitch
-0 is the median pitch of the near-frontal stills: people who look into a camera at the height of their eyes.
+The symmetric views make the shape symmetric. The depth sign is fixed by the start (a relief with the nose in front).
+Pitch 0 is the median pitch of the near-frontal stills: people who look into a camera at the height of their eyes.
 The stills that were used are synthetic portraits under CC0 and MIT terms; the landmarks are those of dlib's predictor.
 """
 

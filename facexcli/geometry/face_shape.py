@@ -1,10 +1,10 @@
 """The embedded 68-point face: its mean shape, its mirror pairs, and which of its points a pose can trust.
 
 The shape was estimated for this project by `scripts/derive_face_model.py`, from two-dimensional landmarks of 952
-synthetic portraits (CC0 and MIT terms) and their mirror images, by structure from motion under weak perspective. It is a
-table of measured means, no published model. Its proportions agree with what is known of adult faces when the distance of
-the outer eye corners is taken as 90 mm: nose tip 15 mm in front of its base, nasion 24 mm in front of the outer eye corners,
-the outline beside the ears 45 mm behind them.
+synthetic portraits (CC0 and MIT terms) and their mirror images, by structure from motion under weak perspective. It is
+a table of measured means, no published model. Its proportions agree with what is known of adult faces when the
+distance of the outer eye corners is taken as 90 mm: nose tip 15 mm in front of its base, nasion 24 mm in front of the
+outer eye corners, the outline beside the ears 45 mm behind them.
 """
 
 from __future__ import annotations
@@ -118,5 +118,6 @@ MEAN_SHAPE: Array = np.array(
         (-0.0864, 0.7962, -0.2639),
     ]
 )
-"""float64 (68, 3), iBUG order. Unit: distance of the outer eye corners; origin midway between them. x to the right of the
-picture, y down, z away from the camera (the camera convention of OpenCV, right-handed): the nose tip has the least z."""
+"""float64 (68, 3), iBUG order. Unit: distance of the outer eye corners; origin midway between them. x to the right of
+the picture, y down, z away from the camera (the camera convention of OpenCV, right-handed): the nose tip has the least
+z."""

@@ -2,9 +2,9 @@
 
     landmarks = scale * (rotation @ points)[:2] + translation                     (scaled orthography)
 
-Face space: unit is the distance of the outer eye corners of the mean face, origin midway between them, x to the right of
-the picture, y down, z away from the camera. Angles as in `types.Face`: yaw > 0 turns to the picture's right, pitch > 0 looks
-down, roll > 0 tilts clockwise; rotation = roll about z @ yaw about y @ pitch about x.
+Face space: unit is the distance of the outer eye corners of the mean face, origin midway between them, x to the right
+of the picture, y down, z away from the camera. Angles as in `types.Face`: yaw > 0 turns to the picture's right, pitch
+> 0 looks down, roll > 0 tilts clockwise; rotation = roll about z @ yaw about y @ pitch about x.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _LEAST_COSINE = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """A weak-perspective camera on face space. rotation: float64 (3, 3); scale: pixels a face unit; translation_px (2,)."""
+    """A weak-perspective camera on face space. rotation: float64 (3, 3); scale: pixels a face unit; translation_px
+    (2,)."""
 
     rotation: Array
     scale: float
@@ -52,9 +53,9 @@ class Pose:
 class NeutralFace:
     """The resting face of one person, and how it is usually held.
 
-    points: float64 (68, 3) in face space, mouth closed, eyes open, everything else at its median. pose: the median pose.
-    eye_opening_open, eye_opening_closed: float64 (2,), lid distance over eye width (as `evaluate.measures.eye_opening`) of
-    each eye when it is open, and when it is shut.
+    points: float64 (68, 3) in face space, mouth closed, eyes open, everything else at its median. pose: the median
+    pose. eye_opening_open, eye_opening_closed: float64 (2,), lid distance over eye width (as
+    `evaluate.measures.eye_opening`) of each eye when it is open, and when it is shut.
     """
 
     points: Array
@@ -129,7 +130,8 @@ def unpose(landmarks_px: Array, pose: Pose, shape: Array = MEAN_SHAPE) -> Array:
 
 
 def personal_shape(landmarks_px: Array, pose: Pose, shape: Array = MEAN_SHAPE) -> Array:
-    """The shape (68, 3) of one portrait: as `unpose`, but each point moves least, so that it projects to its landmark exactly."""
+    """The shape (68, 3) of one portrait: as `unpose`, but each point moves least, so that it projects to its landmark
+    exactly."""
     in_plane = (np.asarray(landmarks_px, np.float64) - pose.translation_px) / pose.scale
     return np.asarray(shape + (in_plane - shape @ pose.rotation[:2].T) @ pose.rotation[:2])
 
@@ -192,9 +194,10 @@ def eye_openings(points: Array) -> Array:
 def neutral_of(motion: Motion) -> NeutralFace:
     """The resting face over a clip: robust against talking, blinking and turning, and not the first frame.
 
-    The lips, chin and outline are the mean over the quarter of the frames in which the mouth is the least open, the lids over
-    the half in which the eyes are the most open, everything else the median; all in face space, so that the pose plays
-    no part. The shape is refined once: poses fitted with the person's own proportions separate better from expression.
+    The lips, chin and outline are the mean over the quarter of the frames in which the mouth is the least open, the
+    lids over the half in which the eyes are the most open, everything else the median; all in face space, so that the
+    pose plays no part. The shape is refined once: poses fitted with the person's own proportions separate better from
+    expression.
     """
     landmarks = np.asarray(motion.landmarks_px, np.float64)
     shape = MEAN_SHAPE

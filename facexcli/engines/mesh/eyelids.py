@@ -1,8 +1,8 @@
 """Eyelids that slide over a still eyeball, instead of squeezing it.
 
-An eye has its own frame: u along the corners (-1 outer left to 1 right in the picture), v downwards across it, both over half the
-eye's width. Its lids are curves v(u). A pixel of the moved lid comes from the source's lid: the skin between brow
-and lashes stretches. A pixel between the moved lids shows what was there before.
+An eye has its own frame: u along the corners (-1 outer left to 1 right in the picture), v downwards across it, both
+over half the eye's width. Its lids are curves v(u). A pixel of the moved lid comes from the source's lid: the skin
+between brow and lashes stretches. A pixel between the moved lids shows what was there before.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from facexcli.geometry.face_shape import EYES
+from facexcli.geometry.warp import warp_image
 
 if TYPE_CHECKING:
     from facexcli.types import Array
@@ -22,16 +22,23 @@ _TABLE = 65
 _REACH = 1.25
 _MEETING = 0.85
 """Where the lids meet, from the upper (0) to the lower (1) lid: the upper one does the way."""
-_LASHES = 0.05
-"""The landmarks lie on the lashes; the lid's lower edge, lashes included, is this much lower."""
+_MARGIN = 0.06
+"""The landmarks lie on the lids' edges; the moved skin takes this much of the eye along, so that no white line is
+left."""
+_LASHES = 0.3
+"""Height of the upper lashes over the lid's edge. They point at the camera when the lid comes down, and look
+shorter."""
+_SHUT_LASHES = 0.3
+"""What is left of that height when the eye is shut."""
 
 
 @dataclass(frozen=True, slots=True)
 class Eye:
     """One open eye of a portrait.
 
-    eye_from_picture: float64 (3, 3), crop pixels to (u, v). upper, lower: float32 (65,), lid curves for u in -1.25..1.25.
-    above, below: how far the moved skin reaches above and below the lids, in v. opening: lid distance over eye width.
+    eye_from_picture: float64 (3, 3), crop pixels to (u, v). upper, lower: float32 (65,), lid curves for u in
+    -1.25..1.25. above, below: how far the moved skin reaches above and below the lids, in v. opening: lid distance
+    over eye width.
     """
 
     eye_from_picture: Array
@@ -63,7 +70,7 @@ def _find_eye(points: Array, brow: Array) -> Eye:
     upper = _lid(local[[0, 1, 2, 3]])
     lower = _lid(local[[0, 5, 4, 3]])
     gap = float(np.median(local[[1, 2], 1]) - np.median(((brow - centre) @ turn.T)[:, 1]))
-    return Eye(matrix, width, upper, np.maximum(lower, upper), max(0.85 * gap, 0.3), 0.45)
+    return Eye(matrix, width, upper, np.maximum(lower, upper), max(0.85 * gap, _LASHES + 0.15), _LASHES + 0.25)
 
 
 def _lid(points: Array) -> Array:
@@ -93,14 +100,16 @@ def close_eye(rgb: Array, source_map: Array, box: tuple[int, int, int, int], eye
     u = origin[..., 0] * matrix[0, 0] + origin[..., 1] * matrix[0, 1] + matrix[0, 2]
     v = origin[..., 0] * matrix[1, 0] + origin[..., 1] * matrix[1, 1] + matrix[1, 2]
     index = np.clip((u + _REACH) * ((_TABLE - 1) / (2 * _REACH)), 0, _TABLE - 1)
-    upper, lower = _look_up(eye.upper + _LASHES * (1 - _at_corners()), index), _look_up(eye.lower, index)
+    margin = _MARGIN * (1 - _at_corners())
+    upper, lower = _look_up(eye.upper + margin, index), _look_up(eye.lower + margin, index)
     lower = np.maximum(lower, upper)
     meeting = upper + _MEETING * (lower - upper)
     moved_upper = meeting + (upper - meeting) * opening
     moved_lower = meeting + (lower - meeting) * opening
 
-    above = _skin(v, moved_upper, upper, upper - eye.above)
-    below = _skin(v, moved_lower, lower, lower + eye.below)
+    lashes = _LASHES * min(1.0, _SHUT_LASHES + (1 - _SHUT_LASHES) * opening)
+    above = upper - _stretched(moved_upper - v, moved_upper - upper, eye.above, lashes)
+    below = lower + _stretched(v - moved_lower, lower - moved_lower, eye.below, _LASHES)
     lid = np.where(v < (moved_upper + moved_lower) / 2, above, below)
     # An eye opened further than the portrait's has no more eyeball to show: it stretches.
     span = np.maximum(moved_lower - moved_upper, 1e-3)
@@ -126,10 +135,18 @@ def _look_up(table: Array, index: Array) -> Array:
     return np.asarray(table[low] * (1 - part) + table[low + 1] * part)
 
 
-def _skin(v: Array, moved: Array, edge: Array, limit: Array) -> Array:
-    """Where the skin at v comes from when the lid's edge went from `edge` to `moved` and stays put at `limit`."""
-    along = np.clip((v - limit) / (moved - limit), 0, 1)
-    return np.asarray(v - (moved - edge) * along * along * (2 - along), np.float32)
+def _stretched(distance: Array, travel: Array, reach: float, lashes: float) -> Array:
+    """How far from the resting edge the skin lies that is seen at `distance` from the moved edge, both away from the
+    eye.
+
+    The edge moved by `travel`; the skin at `reach` from the resting edge stays. Lashes, `_LASHES` high at rest, are now
+    `lashes` high; the skin behind them takes up the difference.
+    """
+    end = np.maximum(reach + travel, lashes + 0.05)
+    near = distance * (_LASHES / lashes)
+    far = _LASHES + (distance - lashes) * ((reach - _LASHES) / (end - lashes))
+    moved = np.where(distance < lashes, near, far)
+    return np.asarray(np.where(distance < end, moved, distance - travel), np.float32)
 
 
 def _sample(rgb: Array, origin: Array, dv: Array, eye: Eye) -> Array:

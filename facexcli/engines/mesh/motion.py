@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.engines.mesh.eyelids import close_eye
-from facexcli.engines.mesh.mouth import paint_mouth
-from facexcli.engines.mesh.performance import STILL, Gesture, Performance, perform
+from facexcli.engines.mesh.mouth import SHUT, paint_mouth
+from facexcli.engines.mesh.performance import STILL, Gesture, Performance, mouth_gap, perform
 from facexcli.engines.mesh.portrait import Portrait, head_centre, prepare_portrait
-from facexcli.geometry.face_shape import EYES, INNER_LIPS, OUTER_LIPS
+from facexcli.geometry.face_shape import EYES
 from facexcli.geometry.model3d import Pose, project
 from facexcli.geometry.warp import ThinPlate, warp_image
 from facexcli.types import Array, Patch
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _GRID_PX = 8
 _TEETH_EDGE = 0.045
 """Face units from the resting upper lip's inner edge down to the edge of the upper teeth."""
+
+
+_UPPER_LIP = [61, 62, 63, 50, 51, 52, 49, 53]
+_LOWER_LIP = [67, 66, 65, 58, 57, 56, 59, 55]
+_LIP_PROFILE = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.55, 0.55])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ def render_motion(state: MotionState, request: EditRequest) -> Patch:
     portrait = state.portrait
     gesture = _gesture(state, request)
     pose = _posed(portrait, gesture)
-    shape = _expressed(portrait, gesture)
+    shape = _expressed(portrait, gesture, _mouth_scale(state))
     targets = project(shape, pose)
     source_map = _source_map(portrait, pose, targets)
     moved = warp_image(portrait.rgb, source_map)
@@ -51,10 +56,21 @@ def render_motion(state: MotionState, request: EditRequest) -> Patch:
         x0, y0, x1, y1 = box
         moved[y0:y1, x0:x1] = close_eye(portrait.rgb, source_map, box, eye, float(np.clip(opening, 0, 1.3)))
     picture = np.multiply(moved, np.float32(1 / 255), dtype=np.float32)
-    if portrait.mouth.gap_px < 0.06 * portrait.pose.scale:
-        lift = float(gesture.offsets[[61, 62, 63], 1].mean()) * portrait.pose.scale
-        paint_mouth(picture, targets, _TEETH_EDGE * portrait.pose.scale - lift, portrait.mouth)
+    if portrait.mouth.gap_px < SHUT * portrait.pose.scale:
+        lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean()) * pose.scale
+        opened = (mouth_gap(shape) - mouth_gap(portrait.shape)) * float(np.linalg.norm(targets[60] - targets[64]))
+        paint_mouth(picture, targets, opened, _TEETH_EDGE * pose.scale - lift, portrait.mouth)
     return Patch(picture, _rim_alpha(portrait.size_px))
+
+
+def _mouth_scale(state: MotionState) -> float:
+    if state.performance is None:
+        return 1.0
+    own, theirs = (
+        float(np.linalg.norm(shape[48] - shape[54]))
+        for shape in (state.portrait.shape, state.performance.neutral.points)
+    )
+    return float(np.clip(own / theirs, 0.7, 1.4))
 
 
 def _gesture(state: MotionState, request: EditRequest) -> Gesture:
@@ -71,9 +87,17 @@ def _posed(portrait: Portrait, gesture: Gesture) -> Pose:
     return Pose(rotation, scale, portrait.pose.translation_px + driver_shift)
 
 
-def _expressed(portrait: Portrait, gesture: Gesture) -> Array:
+def _expressed(portrait: Portrait, gesture: Gesture, mouth_scale: float) -> Array:
+    """The portrait's 3-D points with the driver's expression, in proportion to the portrait's mouth."""
     offsets = gesture.offsets.copy()
-    return np.asarray(portrait.shape + offsets)
+    offsets[48:68] *= mouth_scale
+    shape = portrait.shape + offsets
+    width = float(np.linalg.norm(shape[60, :2] - shape[64, :2]))
+    missing = (mouth_gap(portrait.shape) + gesture.gap - mouth_gap(shape)) * width
+    missing = max(missing, 0.5 * mouth_gap(portrait.shape) * width - mouth_gap(shape) * width)
+    shape[_UPPER_LIP, 1] -= 0.3 * missing * _LIP_PROFILE
+    shape[_LOWER_LIP, 1] += 0.7 * missing * _LIP_PROFILE
+    return np.asarray(shape)
 
 
 def _source_map(portrait: Portrait, pose: Pose, targets: Array) -> Array:

@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 
 from facexcli.geometry.face_shape import EYES, INNER_LIPS, OUTER_LIPS
+from facexcli.geometry.warp import warp_image
 
 if TYPE_CHECKING:
     from facexcli.types import Array
 
 _SHIFT_BITS = 4
+SHUT = 0.05
+"""Lips less apart than this, in face units, are taken for shut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,39 @@ def study_mouth(rgb: Array, landmarks_px: Array) -> MouthLook:
     around = (cheeks[0] + cheeks[1]) / 2
     white = _white(rgb, landmarks_px)
     # Teeth are about as white as the eyes, a little warmer, and lie behind the lips, in their shade.
-    teeth = 0.9 * white * np.float32([1.0, 0.97, 0.92])
+    teeth = 0.85 * white * np.array([1.0, 0.94, 0.85], np.float32)
     tongue = 0.55 * lips
     cavity = 0.16 * lips + 0.02 * around
     gap = float(np.linalg.norm(landmarks_px[[61, 62, 63]] - landmarks_px[[67, 66, 65]], axis=1).mean())
     side = float(np.clip(cheeks[1].mean() / max(cheeks[0].mean(), 1e-3), 0.6, 1.6))
     return MouthLook(cavity.astype(np.float32), tongue.astype(np.float32), teeth.astype(np.float32), gap, side)
+
+
+def find_seam(rgb: Array, landmarks_px: Array, unit_px: float) -> Array:
+    """Landmarks (68, 2) whose inner lips lie on both sides of the dark line between shut lips; open lips stay as they
+    are.
+
+    Landmarks of shut lips miss that line by a pixel or two, and a mouth opened beside it would keep it as a stripe on
+    a lip.
+    """
+    result = np.array(landmarks_px, np.float64)
+    inner = result[INNER_LIPS]
+    if np.linalg.norm(inner[1:4] - inner[7:4:-1], axis=1).mean() > SHUT * unit_px:
+        return result
+    across = inner[4] - inner[0]
+    right = across / np.linalg.norm(across)
+    down = np.array([-right[1], right[0]])
+    middle = (inner[[1, 2, 3]] + inner[[7, 6, 5]]) / 2
+    light = cv2.GaussianBlur(rgb, (0, 0), max(0.012 * unit_px, 0.5)).astype(np.float32).mean(axis=2)
+    steps = np.linspace(-0.07, 0.07, 57) * unit_px
+    places = middle[:, None] + steps[:, None] * down
+    profile = warp_image(light, places.astype(np.float32))
+    # A shallow well keeps the choice near the landmarks where lips have no clear line.
+    profile = profile + 12.0 * (steps / (0.07 * unit_px)) ** 2
+    seam = middle + steps[profile.argmin(axis=1)][:, None] * down
+    result[[61, 62, 63]] = seam - 0.008 * unit_px * down
+    result[[67, 66, 65]] = seam + 0.008 * unit_px * down
+    return result
 
 
 def _mean(rgb: Array, polygon: Array) -> Array:
@@ -69,16 +99,17 @@ def _white(rgb: Array, landmarks_px: Array) -> Array:
     return np.asarray(np.median(pixels[(light >= low) & (light <= high)], axis=0))
 
 
-def paint_mouth(picture: Array, landmarks_px: Array, teeth_edge_px: float, look: MouthLook) -> None:
+def paint_mouth(picture: Array, landmarks_px: Array, opened_px: float, teeth_edge_px: float, look: MouthLook) -> None:
     """Paint the opening between the inner lips into `picture`, float32 (S, S, 3) in 0..1, in place.
 
+    opened_px: how far the lips went apart since they were shut.
     teeth_edge_px: how far below the middle of the upper inner lip the upper teeth end, in pixels.
     """
     inner = np.asarray(landmarks_px[INNER_LIPS], np.float64)
     across = inner[4] - inner[0]
     width = float(np.linalg.norm(across))
     gap = float(np.linalg.norm(inner[1:4] - inner[7:4:-1], axis=1).max())
-    if gap < 0.6 or width < 4:
+    if opened_px < 0.25 or width < 4:
         return
     size = picture.shape[0]
     pad = 4
@@ -90,6 +121,7 @@ def paint_mouth(picture: Array, landmarks_px: Array, teeth_edge_px: float, look:
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     cv2.fillPoly(mask, [np.round(outline * 2**_SHIFT_BITS).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT_BITS)
     alpha = cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.008 * width)).astype(np.float32) / np.float32(255)
+    alpha *= np.float32(min(1.0, opened_px / 1.5))
 
     right = across / width
     down = np.array([-right[1], right[0]])
@@ -111,7 +143,7 @@ def paint_mouth(picture: Array, landmarks_px: Array, teeth_edge_px: float, look:
     edge = teeth_edge_px * (1 - 0.5 * (2 * (u - 0.5)) ** 2)
     soft = max(0.7, 0.012 * width)
     tooth = np.clip((edge - depth) / soft + 0.5, 0, 1) * np.clip(1.25 - (2.1 * (u - 0.5)) ** 2, 0, 1)
-    shade = np.clip(0.45 + 0.55 * depth / max(0.06 * width, 1.0), 0, 1) * (1 - 0.55 * (2 * (u - 0.5)) ** 2)
+    shade = np.clip(0.25 + 0.75 * depth / max(0.09 * width, 1.0), 0, 1) * (1 - 0.55 * (2 * (u - 0.5)) ** 2)
     colour = colour + tooth[..., None] * (look.teeth * shade[..., None] - colour)
     lean = np.float32(np.log(look.side_light) / 2)
     colour = colour * np.exp(lean * (2 * u - 1))[..., None]
@@ -120,7 +152,8 @@ def paint_mouth(picture: Array, landmarks_px: Array, teeth_edge_px: float, look:
 
 
 def _outline(inner: Array) -> Array:
-    """A smooth closed outline (N, 2) through the inner lips (8, 2): quadratic between neighbouring midpoints of each lip."""
+    """A smooth closed outline (N, 2) through the inner lips (8, 2): quadratic between neighbouring midpoints of each
+    lip."""
     upper, lower = inner[[0, 1, 2, 3, 4]], inner[[4, 5, 6, 7, 0]]
     return np.concatenate([_smooth_line(upper)[:-1], _smooth_line(lower)[:-1]])
 

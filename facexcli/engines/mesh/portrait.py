@@ -1,4 +1,5 @@
-"""A still portrait, prepared to be moved: its pose, its own 3-D points, the head around them, and what must not move."""
+"""A still portrait, prepared to be moved: its pose, its own 3-D points, the head around them, and what must not
+move."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.engines.mesh.eyelids import Eye, find_eyes
-from facexcli.engines.mesh.mouth import MouthLook, study_mouth
+from facexcli.engines.mesh.mouth import MouthLook, find_seam, study_mouth
 from facexcli.geometry.model3d import Pose, fit_pose, personal_shape
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ _HEAD_CENTRE = np.array([0.0, 0.1, 0.75])
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """rgb: uint8 (S, S, 3). landmarks_px: float64 (68, 2). shape: float64 (68, 3) in face space; with `pose` it projects to
-    the landmarks. ring_px: (N, 2) points of the head's outline, which follow the skull with the weights ring_weights (N,), 1
-    for hair and less down the neck. anchors_px: (M, 2) points that stay.
+    """rgb: uint8 (S, S, 3). landmarks_px: float64 (68, 2). shape: float64 (68, 3) in face space; with `pose` it
+    projects to the landmarks. ring_px: (N, 2) points of the head's outline, which follow the skull with the weights
+    ring_weights (N,), 1 for hair and less down the neck. anchors_px: (M, 2) points that stay.
     """
 
     rgb: Array
@@ -42,13 +43,13 @@ class Portrait:
     @property
     def centre_px(self) -> Array:
         """Projection of the skull's middle, float64 (2,)."""
-        return self.pose.scale * self.pose.rotation[:2] @ _HEAD_CENTRE + self.pose.translation_px
+        return np.asarray(self.pose.scale * self.pose.rotation[:2] @ _HEAD_CENTRE + self.pose.translation_px)
 
 
 def prepare_portrait(crop: Crop) -> Portrait:
     """Study a portrait once. Costs tens of milliseconds."""
-    landmarks = np.asarray(crop.landmarks_px, np.float64)
-    pose = fit_pose(landmarks)
+    pose = fit_pose(crop.landmarks_px)
+    landmarks = find_seam(crop.rgb, crop.landmarks_px, pose.scale)
     ring, weights = _ring(landmarks, pose)
     return Portrait(
         rgb=crop.rgb,
@@ -75,7 +76,8 @@ def _in_picture(pose: Pose) -> tuple[Array, Array]:
 
 
 def _ring(landmarks: Array, pose: Pose) -> tuple[Array, Array]:
-    """Points around the head from one side of the neck over the crown to the other, and how much each follows the skull."""
+    """Points around the head from one side of the neck over the crown to the other, and how much each follows the
+    skull."""
     right, down = _in_picture(pose)
     brow = landmarks[[19, 24]].mean(axis=0)
     middle = brow + 0.3 * down
