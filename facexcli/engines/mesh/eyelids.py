@@ -152,6 +152,4 @@ def _stretched(distance: Array, travel: Array, reach: float, lashes: float) -> A
 def _sample(rgb: Array, origin: Array, dv: Array, eye: Eye) -> Array:
     down = np.linalg.inv(eye.eye_from_picture)[:2, 1].astype(np.float32)
     places = origin + dv[..., None].astype(np.float32) * down
-    return np.asarray(
-        cv2.remap(rgb, places.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    )
+    return warp_image(rgb, places.astype(np.float32))
