@@ -46,12 +46,12 @@ def test_a_face_lands_on_its_template_whatever_its_place_and_pixel_shape(
 
 
 @given(templates, scales, angles, shifts, shifts)
-def test_crop_and_back_is_the_identity(
-    template: TemplateName, scale: float, angle: float, x: float, y: float
-) -> None:
+def test_crop_and_back_is_the_identity(template: TemplateName, scale: float, angle: float, x: float, y: float) -> None:
     points = transform_points(similarity(100 * scale, angle, x, y), MEAN_SHAPE)
     matrix = crop_from_frame(points, template, 512)
-    np.testing.assert_allclose(transform_points(np.linalg.inv(matrix), transform_points(matrix, points)), points, atol=1e-6)
+    np.testing.assert_allclose(
+        transform_points(np.linalg.inv(matrix), transform_points(matrix, points)), points, atol=1e-6
+    )
 
 
 def test_templates_nest_and_hold_the_whole_face() -> None:

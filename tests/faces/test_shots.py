@@ -29,7 +29,11 @@ def test_gestures_and_turning_heads_are_no_cuts(clip: Clips, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("grid_brbk7n.mpg", "grid_swiz3n.mpg"), ("grid_lbax4n.mpg", "grid_lrwp9a.mpg"), ("grid_sbia1a.mpg", "grid_brbk7n.mpg")],
+    [
+        ("grid_brbk7n.mpg", "grid_swiz3n.mpg"),
+        ("grid_lbax4n.mpg", "grid_lrwp9a.mpg"),
+        ("grid_sbia1a.mpg", "grid_brbk7n.mpg"),
+    ],
 )
 def test_a_cut_is_found_at_its_frame(clip: Clips, first: str, second: str) -> None:
     """All before the same blue wall; the second pair hardly differs."""
