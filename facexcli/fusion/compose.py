@@ -19,7 +19,7 @@ from facexcli.types import Array, Crop, Patch
 
 _WHOLE_FACE = RECIPES["swap"]
 _LIGHT_SIDE = 48
-_LIGHT_SIGMA = 0.3
+_LIGHT_SIGMA = 0.2
 """Face units. What is broader than this is the canvas's light; what is finer is the source's face."""
 _SEAM_REACH = 0.04
 """Face units by which the coarse bands of a blend may reach beyond the mask."""

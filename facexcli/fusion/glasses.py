@@ -47,7 +47,7 @@ def glasses_mask(rgb: Array, landmarks_px: Array) -> Array | None:
     frame = np.clip((lines - 1.0 * texture) / (1.5 * texture), 0, 1)
     frame[_features(cells) > 0] = 0
     frame[int(_EYE_ROW + 0.4 / _CELL) :] = 0
-    frame = cv2.GaussianBlur(cv2.dilate(_long_only(frame), np.ones((3, 3), np.uint8)), (0, 0), 0.6) * np.float32(sure)
+    frame = cv2.GaussianBlur(cv2.dilate(_held(frame, cells), np.ones((3, 3), np.uint8)), (0, 0), 0.6) * np.float32(sure)
     size = rgb.shape[0]
     mask: Array = cv2.warpAffine(frame, picture_from_cell, (size, size), flags=cv2.INTER_LINEAR)
     return mask
@@ -94,10 +94,15 @@ def _features(cells: Array) -> Array:
     return mask
 
 
-def _long_only(frame: Array) -> Array:
-    """Without specks: parts that reach over less than a tenth of a face unit go."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((frame > 0.3).astype(np.uint8), connectivity=8)
-    reach = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
-    kept = (reach >= 0.1 / _CELL).astype(np.float32)
+def _held(frame: Array, cells: Array) -> Array:
+    """Only what hangs on the bridge or the temples: folds beside the nose and under the eyes do not."""
+    _, labels = cv2.connectedComponents(cv2.dilate((frame > 0.3).astype(np.uint8), np.ones((5, 5), np.uint8)))
+    holders = np.zeros(frame.shape, bool)
+    rows = slice(max(0, int(cells[[21, 22], 1].mean() - 0.06 / _CELL)), int(_EYE_ROW + 0.12 / _CELL))
+    holders[rows, int(cells[39, 0] + 0.05 / _CELL) : int(cells[42, 0] - 0.05 / _CELL)] = True
+    holders[rows, : max(0, int(cells[36, 0] - 0.08 / _CELL))] = True
+    holders[rows, int(cells[45, 0] + 0.08 / _CELL) :] = True
+    kept = np.zeros(int(labels.max()) + 1, np.float32)
+    kept[np.unique(labels[holders & (frame > 0.3)])] = 1
     kept[0] = 0
-    return np.asarray(frame * cv2.dilate(kept[labels], np.ones((3, 3), np.uint8)), np.float32)
+    return np.asarray(frame * kept[labels], np.float32)

@@ -7,7 +7,10 @@ import numpy as np
 
 from facexcli.types import Array
 
-_FLOOR = 4.0 / 255
+_FLOOR = np.float32(2.0 / 255)
+_PRIOR = np.float32(0.08)
+"""How much the whole face's ratio weighs beside a neighbourhood that is all skin."""
+_LOG_GAIN_LIMITS = (-2.3, 1.4)
 _MAX_GAIN = 1.15
 
 
@@ -28,18 +31,15 @@ def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: flo
     """
     size = patch_rgb.shape[0]
     sigma = max(0.5, sigma_px * side / size)
-    mass = weight[..., None]
-    pictures = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in (canvas_rgb, patch_rgb)]
-    total = float(weight.sum()) + 1e-6
-    means = [(picture * mass).sum(axis=(0, 1)) / total for picture in pictures]
+    # Logarithms: a highlight is many times brighter than skin but not many times the face's light.
+    ratio, mass = np.zeros((side, side, 3), np.float32), weight[..., None]
+    for picture, sign in ((canvas_rgb, 1), (patch_rgb, -1)):
+        ratio += sign * np.log(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).clip(0) + _FLOOR)
+    ratio *= mass
+    mean = ratio.sum(axis=(0, 1)) / (float(weight.sum()) + 1e-6)
     near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
-    # The prior weighs as much as a quarter of a fully weighted neighbourhood at its rim.
-    prior = np.float32(0.08)
-    low = [
-        (cv2.GaussianBlur(picture * mass, (0, 0), sigma) + prior * mean) / (near + prior)
-        for picture, mean in zip(pictures, means, strict=True)
-    ]
-    return np.asarray(np.clip((low[0] + _FLOOR) / (low[1] + _FLOOR), 0.2, 4.0), np.float32)
+    smooth = (cv2.GaussianBlur(ratio, (0, 0), sigma) + _PRIOR * mean) / (near + _PRIOR)
+    return np.asarray(np.exp(np.clip(smooth, *_LOG_GAIN_LIMITS)), np.float32)
 
 
 def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float) -> Array:

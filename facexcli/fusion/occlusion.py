@@ -11,6 +11,8 @@ from facexcli.types import Array
 
 _BROWS = (range(17, 22), range(22, 27))
 _EYES = (range(36, 42), range(42, 48))
+_DARK_GLASSES = 0.7
+"""Where so much of the cheek close under an eye does not look like skin, the eye is behind something as well."""
 _COVERED = 0.5
 """Above this share of `covering`, a pixel can pass the covering on to its neighbours."""
 
@@ -31,6 +33,18 @@ def _features(points_px: Array, unit_px: float, side: int) -> Array:
     _stroke(zone, points_px[[27, 31, 33, 35]], 0.2 * unit_px, True)
     _stroke(zone, points_px[48:60], 0.42 * unit_px, True)
     return zone
+
+
+def _under_eyes(points_px: Array, unit_px: float, side: int) -> list[Array]:
+    """A patch of cheek close under each eye: uint8 (side, side)."""
+    down = (points_px[8] - points_px[27]) / np.linalg.norm(points_px[8] - points_px[27])
+    bands = []
+    for eye in _EYES:
+        lower = points_px[[eye[5], eye[4]]] + 0.14 * unit_px * down
+        band = np.zeros((side, side), np.uint8)
+        _stroke(band, lower, 0.08 * unit_px, False)
+        bands.append(band)
+    return bands
 
 
 def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128, lower_leniency: float = 0.8) -> Array:
@@ -60,7 +74,11 @@ def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128
     below = np.clip((np.arange(side) - points[29, 1]) / (0.4 * unit), 0, 1).astype(np.float32)
     tolerance *= 1 + np.float32(lower_leniency) * below[:, None]
     covering = np.clip((skin_distance(rgb, model, side) / tolerance - 0.75) * 2, 0, 1)
-    covering[(_features(points, unit, side) > 0) & (depth > 0.05)] = 0
+    exempt = (_features(points, unit, side) > 0) & (depth > 0.05)
+    for band in _under_eyes(points, unit, side):
+        if float(covering[band > 0].mean()) > _DARK_GLASSES:
+            exempt &= cv2.dilate(band, np.ones((round(0.5 * unit) | 1, round(0.3 * unit) | 1), np.uint8)) == 0
+    covering[exempt] = 0
     reach = _connected(covering, inside)
     soft = covering * cv2.dilate(reach, np.ones((3, 3), np.uint8))
     return np.asarray(1 - cv2.GaussianBlur(soft, (0, 0), max(0.7, 0.02 * unit)), np.float32)
