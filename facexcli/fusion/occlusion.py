@@ -11,8 +11,9 @@ from facexcli.types import Array
 
 _BROWS = (range(17, 22), range(22, 27))
 _EYES = (range(36, 42), range(42, 48))
-_DARK_GLASSES = 0.7
-"""Where so much of the cheek close under an eye does not look like skin, the eye is behind something as well."""
+_DARK_LENS = 3.8
+"""Mean distance from skin, in standard deviations, close under an eye that is behind a dark lens; on wrinkled and on
+shaded faces it stays below 3."""
 _COVERED = 0.5
 """Above this share of `covering`, a pixel can pass the covering on to its neighbours."""
 
@@ -35,16 +36,20 @@ def _features(points_px: Array, unit_px: float, side: int) -> Array:
     return zone
 
 
-def _under_eyes(points_px: Array, unit_px: float, side: int) -> list[Array]:
-    """A patch of cheek close under each eye: uint8 (side, side)."""
+def _dark_lenses(distance: Array, points_px: Array, unit_px: float) -> Array | None:
+    """Where dark glasses hide both eyes: float32 like `distance`, 0..1, or None where the cheeks' upper ends look like
+    skin."""
+    side = distance.shape[0]
     down = (points_px[8] - points_px[27]) / np.linalg.norm(points_px[8] - points_px[27])
-    bands = []
+    lenses = np.zeros((side, side), np.uint8)
     for eye in _EYES:
-        lower = points_px[[eye[5], eye[4]]] + 0.14 * unit_px * down
-        band = np.zeros((side, side), np.uint8)
-        _stroke(band, lower, 0.08 * unit_px, False)
-        bands.append(band)
-    return bands
+        cheek = np.zeros((side, side), np.uint8)
+        _stroke(cheek, points_px[[eye[5], eye[4]]] + 0.14 * unit_px * down, 0.08 * unit_px, False)
+        if float(distance[cheek > 0].mean()) < _DARK_LENS:
+            return None
+        _stroke(lenses, points_px[list(eye)] + 0.04 * unit_px * down, 0.42 * unit_px, True)
+    covering = cv2.morphologyEx(np.clip(distance - 2.0, 0, 1), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    return np.where(lenses > 0, covering, np.float32(0))
 
 
 def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128, lower_leniency: float = 0.8) -> Array:
@@ -73,14 +78,14 @@ def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128
     tolerance = 3.5 + 5.0 * np.clip((depth - 0.08) / 0.5, 0, 1)
     below = np.clip((np.arange(side) - points[29, 1]) / (0.4 * unit), 0, 1).astype(np.float32)
     tolerance *= 1 + np.float32(lower_leniency) * below[:, None]
-    covering = np.clip((skin_distance(rgb, model, side) / tolerance - 0.75) * 2, 0, 1)
-    exempt = (_features(points, unit, side) > 0) & (depth > 0.05)
-    for band in _under_eyes(points, unit, side):
-        if float(covering[band > 0].mean()) > _DARK_GLASSES:
-            exempt &= cv2.dilate(band, np.ones((round(0.5 * unit) | 1, round(0.3 * unit) | 1), np.uint8)) == 0
-    covering[exempt] = 0
+    distance = skin_distance(rgb, model, side)
+    covering = np.clip((distance / tolerance - 0.75) * 2, 0, 1)
+    covering[(_features(points, unit, side) > 0) & (depth > 0.05)] = 0
     reach = _connected(covering, inside)
     soft = covering * cv2.dilate(reach, np.ones((3, 3), np.uint8))
+    lenses = _dark_lenses(distance, points, unit)
+    if lenses is not None:
+        soft = np.maximum(soft, lenses)
     return np.asarray(1 - cv2.GaussianBlur(soft, (0, 0), max(0.7, 0.02 * unit)), np.float32)
 
 

@@ -94,4 +94,4 @@ def skin_distance(rgb: Array, model: SkinModel, side: int) -> Array:
 
 def skin_mask(rgb: Array, model: SkinModel, side: int) -> Array:
     """How likely each pixel is skin: float32 (side, side) in 0..1, over the whole crop. rgb uint8 (S, S, 3)."""
-    return np.asarray(np.clip(1.5 - skin_distance(rgb, model, side) / 3, 0, 1), np.float32)
+    return np.asarray(np.clip(2 - skin_distance(rgb, model, side) / 3, 0, 1), np.float32)
