@@ -128,7 +128,10 @@ def missing_parts(root: Path | None = None) -> str:
 
 
 def _open(path: Path, providers: Sequence[str]) -> Any:
-    from insightface.model_zoo import get_model
+    try:
+        from insightface.model_zoo import get_model
+    except ImportError as error:
+        raise WeightsError(f"the package insightface is broken: {error}", "use --analyzer dlib") from error
 
     # insightface prints what it loads; standard output belongs to the caller's results.
     with contextlib.redirect_stdout(io.StringIO()):
