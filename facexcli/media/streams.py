@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import av
-from av.audio.resampler import AudioResampler
 
 from facexcli.media.container import av_reason, codec_name, is_cover, open_input
+from facexcli.media.routes import CopyRoute, Route, SoundRoute, SubtitleRoute, fresh_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
 
     from av.container import OutputContainer
 
-# Written by the muxer itself, or about the old file and not about its content.
-_STALE_METADATA = frozenset(
-    ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes",
-     "bps", "handler_name", "vendor_id", "creation_time_source")
-)  # fmt: skip
-_AUDIO_ENCODERS = {"webm": "libopus", "avi": "libmp3lame", "matroska": "aac"}
+_AUDIO_ENCODERS = {"webm": "libopus", "avi": "libmp3lame"}  # the others: aac
+_SUBTITLE_ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
+# Packets of different streams lie at most so far apart in a file that is made for playing.
+_INTERLEAVING_S = 10
 # In MP4 by the letter of the standard, but mute in browsers and QuickTime.
 _RARELY_PLAYED_IN_MP4 = frozenset(("mp2", "mp1", "vorbis", "dts"))
 
@@ -42,7 +41,7 @@ class StreamCopier:
         self._first_s, self._stop_s = start_s, stop_s
         self._start_s = start_s or Fraction(0)
         self._input = open_input(source)
-        self._routes: dict[int, _Route] = {}
+        self._routes: dict[int, Route] = {}
         self._left_out: list[str] = []
         self._videos = 0
         self._pending: Any = None
@@ -56,6 +55,7 @@ class StreamCopier:
             self._input.close()
             raise
         self._output = output
+        self._seek()
         self._packets = self._demux()
 
     def advance(self, until_s: Fraction | None) -> None:
@@ -94,10 +94,19 @@ class StreamCopier:
             return
         try:
             for packet in self._input.demux(streams):
+                begin_s = _begin_s(packet)
+                if self._stop_s is not None and begin_s is not None and begin_s > self._stop_s + _INTERLEAVING_S:
+                    return
                 if packet.size:
                     yield packet
         except av.FFmpegError as error:
             self.warnings.append(f"copying the other streams stopped early: {av_reason(error)}")
+
+    def _seek(self) -> None:
+        """Skip what lies well before the cut. Where a container cannot, it is read and left out."""
+        if self._first_s is not None and self._first_s > _INTERLEAVING_S:
+            with contextlib.suppress(av.FFmpegError):
+                self._input.seek(int((self._first_s - _INTERLEAVING_S) * av.time_base))
 
     def _add(self, stream: Any, output: OutputContainer) -> None:
         if stream.type == "video" and not is_cover(stream):
@@ -107,15 +116,15 @@ class StreamCopier:
             return
         name = f"{stream.type} stream {stream.index} ({codec_name(stream) or 'unknown format'})"
         container = output.format.name
+        if stream.type == "attachment" and container != "matroska":
+            self.warnings.append(f"attachment {stream.index} was left out: {container} does not take it")
+            return
         if stream.type == "data":
             self._left_out.append(str(stream.index))  # means nothing without the container that it was made for
             return
         try:
-            self._routes[stream.index] = _Copy(output, stream, self._start_s)
+            self._routes[stream.index] = CopyRoute(output, stream, self._start_s)
         except (ValueError, av.FFmpegError):
-            if stream.type != "audio" or stream.codec_context is None:
-                self.warnings.append(f"{name} was left out: {container} does not take it")
-                return
             self._add_converted(stream, output, name)
             return
         if container in ("mp4", "mov") and codec_name(stream) in _RARELY_PLAYED_IN_MP4:
@@ -123,92 +132,20 @@ class StreamCopier:
 
     def _add_converted(self, stream: Any, output: OutputContainer, name: str) -> None:
         container = output.format.name
-        encoder = _AUDIO_ENCODERS.get(container, "aac")
+        encoder = ""
         try:
-            self._routes[stream.index] = _Transcode(output, stream, self._start_s, encoder)
-        except (ValueError, av.FFmpegError):
-            self.warnings.append(f"{name} was left out: {container} takes no sound of this kind")
+            if stream.codec_context is None:
+                raise ValueError("there is no decoder for it")
+            if stream.type == "audio":
+                encoder = _AUDIO_ENCODERS.get(container, "aac")
+                self._routes[stream.index] = SoundRoute(output, stream, self._start_s, encoder)
+            else:
+                encoder = _SUBTITLE_ENCODERS[container]
+                self._routes[stream.index] = SubtitleRoute(output, stream, self._start_s, encoder)
+        except (KeyError, ValueError, av.FFmpegError):
+            self.warnings.append(f"{name} was left out: {container} does not take it")
         else:
             self.warnings.append(f"{name} was converted with {encoder}: {container} does not take it")
-
-
-class _Route:
-    """How the packets of one stream get into the output."""
-
-    def convert(self, packet: Any) -> list[Any]:
-        raise NotImplementedError
-
-    def flush(self) -> list[Any]:
-        return []
-
-
-class _Copy(_Route):
-    """Packets as they are, with time stamps that a muxer accepts: present, ascending, moved."""
-
-    def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction) -> None:
-        self._target = output.add_stream_from_template(stream, opaque=True)
-        self._target.disposition = stream.disposition
-        self._target.metadata.update(_fresh(stream.metadata))
-        self._shift = round(start_s / stream.time_base) if stream.time_base else 0
-        self._next_dts: int | None = None
-
-    def convert(self, packet: Any) -> list[Any]:
-        dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:
-            dts = (self._next_dts or 0) + self._shift
-        pts = packet.pts if packet.pts is not None else dts
-        dts -= self._shift
-        if self._next_dts is not None:
-            dts = max(dts, self._next_dts)
-        packet.dts, packet.pts = dts, max(pts - self._shift, dts)
-        self._next_dts = dts + 1
-        packet.stream = self._target
-        return [packet]
-
-
-class _Transcode(_Route):
-    """Sound that the container refuses, decoded and encoded again."""
-
-    def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str) -> None:
-        context: Any = stream.codec_context
-        rate = 48000 if encoder == "libopus" else context.sample_rate
-        self._target = cast("Any", output.add_stream(encoder, rate=rate))
-        self._target.codec_context.layout = context.layout.name
-        self._target.codec_context.time_base = Fraction(1, rate)
-        self._target.metadata.update(_fresh(stream.metadata))
-        self._source = stream
-        self._start_s = start_s
-        self._resampler: AudioResampler | None = None
-        self._samples = 0
-        self._origin: int | None = None
-
-    def convert(self, packet: Any) -> list[Any]:
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            return []  # a damaged packet; its time stays silent
-        return [made for frame in frames for made in self._encode(frame)]
-
-    def flush(self) -> list[Any]:
-        return [*self._encode(None), *self._target.encode(None)]
-
-    def _encode(self, frame: Any) -> list[Any]:
-        context = self._target.codec_context
-        if self._resampler is None:
-            # Made late: an encoder knows its frame size only when it is open.
-            self._resampler = AudioResampler(
-                context.format.name, context.layout.name, context.sample_rate, context.frame_size or None
-            )
-        if frame is not None and self._origin is None:
-            begin_s = (frame.pts or 0) * (frame.time_base or Fraction(1)) - self._start_s
-            self._origin = round(begin_s * context.sample_rate)
-        made = []
-        for piece in self._resampler.resample(frame):
-            piece.pts = (self._origin or 0) + self._samples
-            piece.time_base = Fraction(1, context.sample_rate)
-            self._samples += piece.samples
-            made.extend(self._target.encode(piece))
-        return made
 
 
 def _begin_s(packet: Any) -> Fraction | None:
@@ -216,12 +153,8 @@ def _begin_s(packet: Any) -> Fraction | None:
     return None if ticks is None else Fraction(ticks * packet.time_base)
 
 
-def _fresh(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key.lower().split("-")[0] not in _STALE_METADATA}
-
-
 def _copy_metadata(source: Any, output: OutputContainer, start_s: Fraction, stop_s: Fraction | None) -> None:
-    output.metadata.update(_fresh(source.metadata))
+    output.metadata.update(fresh_metadata(source.metadata))
     chapters: list[Any] = []
     for chapter in source.chapters():
         tick_s = chapter["time_base"]

@@ -282,3 +282,47 @@ def test_options_that_are_not_there_are_usage_errors(
     with pytest.raises(UsageError, match=message):
         VideoWriter(tmp_path / f"out{suffix}", video, options)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_text_subtitles_are_converted_where_the_container_refuses_them(eval_data: Path, tmp_path: Path) -> None:
+    source = eval_data / "media/nasa_13013.mp4"
+    writer = pass_through(source, tmp_path / "out.mkv")
+    assert sum("converted with srt" in warning for warning in writer.warnings) == 2
+    # The MP4 muxer fills the gaps with packets of an empty text (two bytes of length 0).
+    old = [(begin, data) for begin, data in packets_of(source, "subtitle") if data != b"\0\0"]
+    new = packets_of(tmp_path / "out.mkv", "subtitle")
+    assert [float(begin) for begin, _ in new] == pytest.approx([float(begin) for begin, _ in old], abs=0.001)
+    assert new[0][1].decode().split() == old[0][1][2:].decode().split()
+
+
+def test_attachments_are_kept_where_there_is_room_for_them(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        container.add_attachment("font.ttf", "font/ttf", b"not really a font")
+        frame = av.VideoFrame(32, 32, "yuv420p")
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    pass_through(source, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        (attachment,) = (stream for stream in container.streams if stream.type == "attachment")
+        assert (attachment.name, attachment.data) == ("font.ttf", b"not really a font")
+    writer = pass_through(source, tmp_path / "out.mp4")
+    assert any("attachment" in warning for warning in writer.warnings)
+
+
+def test_sound_is_written_beside_the_picture_it_belongs_to(make_clip: ClipMaker, tmp_path: Path) -> None:
+    # All sound of this file lies behind all of its pictures.
+    source = make_clip("in.mkv", pts=range(100), audio_s=4)
+    info = probe(source)
+    video = VideoFormat.from_media(info)
+    with FrameReader(source, info) as reader, VideoWriter(tmp_path / "out.mkv", video, audio_from=source) as writer:
+        for frame in reader:
+            writer.write(frame)
+        writer.commit()
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        order = [packet.stream.type for packet in container.demux() if packet.size]
+    runs = [order[n : n + 60] for n in range(0, 240, 60)]
+    assert all({"video", "audio"} <= set(run) for run in runs), "the streams are not interleaved"

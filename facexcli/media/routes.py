@@ -1,0 +1,145 @@
+"""How the packets of one stream get into another container: copied, or decoded and encoded again."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import av
+from av.audio.resampler import AudioResampler
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+
+# Written by the muxer itself, or about the old file and not about its content.
+_STALE_METADATA = frozenset(
+    ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes",
+     "bps", "handler_name", "vendor_id", "creation_time_source")
+)  # fmt: skip
+
+
+class Route(Protocol):
+    """One stream's way into the output."""
+
+    def convert(self, packet: Any) -> list[Any]:
+        """The packets to write for one that was read; the packet itself may be changed."""
+        ...
+
+    def flush(self) -> list[Any]:
+        """What is still held back when the source has ended."""
+        ...
+
+
+class CopyRoute:
+    """Packets as they are, with time stamps that a muxer accepts: present, ascending, moved."""
+
+    def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction) -> None:
+        self._target = output.add_stream_from_template(stream, opaque=True)
+        self._target.disposition = stream.disposition
+        self._target.metadata.update(fresh_metadata(stream.metadata))
+        self._shift = round(start_s / stream.time_base) if stream.time_base else 0
+        self._next_dts: int | None = None
+        # MP4 plays sound from 0 by its edit list, and Matroska by a delay that it knows from its own kind. Elsewhere a
+        # negative time stamp would move every stream.
+        same_kind = set(output.format.name.split(",")) & set(stream.container.format.name.split(","))
+        self._keeps_negative = output.format.name in ("mp4", "mov") or bool(same_kind)
+
+    def convert(self, packet: Any) -> list[Any]:
+        dts = packet.dts if packet.dts is not None else packet.pts
+        if dts is None:
+            dts = (self._next_dts or 0) + self._shift
+        pts = packet.pts if packet.pts is not None else dts
+        dts, pts = dts - self._shift, pts - self._shift
+        if pts < 0 and not self._keeps_negative:
+            if pts + packet.duration <= 0:
+                return []
+            dts = pts = 0
+        if self._next_dts is not None:
+            dts = max(dts, self._next_dts)
+        packet.dts, packet.pts = dts, max(pts, dts)
+        self._next_dts = dts + 1
+        packet.stream = self._target
+        return [packet]
+
+    def flush(self) -> list[Any]:
+        return []
+
+
+class SubtitleRoute:
+    """Text subtitles that the container refuses, in a format that it takes."""
+
+    def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str) -> None:
+        context = stream.codec_context
+        context.open(strict=False)
+        if not context.subtitle_header:
+            raise ValueError("these subtitles are pictures, not text")
+        self._target = cast("Any", output.add_stream(encoder))
+        self._target.codec_context.subtitle_header = context.subtitle_header
+        self._target.codec_context.time_base = self._target.time_base = stream.time_base
+        self._target.metadata.update(fresh_metadata(stream.metadata))
+        self._target.disposition = stream.disposition
+        self._source = context
+        self._shift = round(start_s / stream.time_base)
+
+    def convert(self, packet: Any) -> list[Any]:
+        text = self._source.decode2(packet)
+        if text is None or not len(text):
+            return []
+        made = self._target.codec_context.encode_subtitle(text)
+        made.pts = made.dts = packet.pts - self._shift
+        made.duration, made.time_base = packet.duration, packet.time_base
+        made.stream = self._target
+        return [made]
+
+    def flush(self) -> list[Any]:
+        return []
+
+
+class SoundRoute:
+    """Sound that the container refuses, decoded and encoded again."""
+
+    def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str) -> None:
+        context: Any = stream.codec_context
+        rate = 48000 if encoder == "libopus" else context.sample_rate
+        self._target = cast("Any", output.add_stream(encoder, rate=rate))
+        self._target.codec_context.layout = context.layout.name
+        self._target.codec_context.time_base = Fraction(1, rate)
+        self._target.metadata.update(fresh_metadata(stream.metadata))
+        self._source = stream
+        self._start_s = start_s
+        self._resampler: AudioResampler | None = None
+        self._samples = 0
+        self._origin: int | None = None
+
+    def convert(self, packet: Any) -> list[Any]:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            return []  # a damaged packet; its time stays silent
+        return [made for frame in frames for made in self._encode(frame)]
+
+    def flush(self) -> list[Any]:
+        return [*self._encode(None), *self._target.encode(None)]
+
+    def _encode(self, frame: Any) -> list[Any]:
+        context = self._target.codec_context
+        if self._resampler is None:
+            # Made late: an encoder knows its frame size only when it is open.
+            self._resampler = AudioResampler(
+                context.format.name, context.layout.name, context.sample_rate, context.frame_size or None
+            )
+        if frame is not None and self._origin is None:
+            begin_s = (frame.pts or 0) * (frame.time_base or Fraction(1)) - self._start_s
+            self._origin = round(begin_s * context.sample_rate)
+        made = []
+        for piece in self._resampler.resample(frame):
+            piece.pts = (self._origin or 0) + self._samples
+            piece.time_base = Fraction(1, context.sample_rate)
+            self._samples += piece.samples
+            made.extend(self._target.encode(piece))
+        return made
+
+
+def fresh_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata without what the muxer writes itself, or what is about the old file and not about its content."""
+    return {key: value for key, value in metadata.items() if key.lower().split("-")[0] not in _STALE_METADATA}
