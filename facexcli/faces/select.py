@@ -24,12 +24,14 @@ def merge_people(tracks: Sequence[Track], same_person_distance: float = _SAME_PE
     The nearest pair of groups is joined until none is nearer than `same_person_distance` (average linkage). Two tracks
     that share a frame are two people, however alike. A track without an embedding stays alone.
     """
-    groups: list[list[Track]] = [[track] for track in sorted(tracks, key=lambda track: track.id)]
-    frames = {track.id: frozenset(track.frame_indices) for track in tracks}
-    while pair := _nearest_pair(groups, frames, same_person_distance):
-        first, second = pair
+    ordered = sorted(tracks, key=lambda track: track.id)
+    groups = [[track.id] for track in ordered]
+    distances = _distances(ordered)
+    while distances.size and distances.min() < same_person_distance:
+        first, second = sorted(int(index) for index in np.unravel_index(distances.argmin(), distances.shape))
+        distances = _joined(distances, first, second, len(groups[first]), len(groups[second]))
         groups[first] += groups.pop(second)
-    return {track.id: min(member.id for member in group) for group in groups for track in group}
+    return {track_id: min(group) for group in groups for track_id in group}
 
 
 def select_tracks(
@@ -71,24 +73,23 @@ def select_tracks(
     return [track for track in large if people[track.id] == chosen]
 
 
-def _nearest_pair(groups: list[list[Track]], frames: dict[int, frozenset[int]], limit: float) -> tuple[int, int] | None:
-    best: tuple[int, int] | None = None
-    for first in range(len(groups)):
-        for second in range(first + 1, len(groups)):
-            distance = _group_distance(groups[first], groups[second], frames)
-            if distance < limit:
-                best, limit = (first, second), distance
-    return best
+def _distances(tracks: Sequence[Track]) -> Array:
+    """float64 (N, N) between the tracks' embeddings; infinite where two cannot be one person."""
+    frames = [frozenset(track.frame_indices) for track in tracks]
+    result = np.full((len(tracks), len(tracks)), np.inf)
+    for first, a in enumerate(tracks):
+        for second, b in enumerate(tracks[:first]):
+            if a.embedding is not None and b.embedding is not None and frames[first].isdisjoint(frames[second]):
+                result[first, second] = result[second, first] = embedding_distance(a.embedding, b.embedding)
+    return result
 
 
-def _group_distance(a: list[Track], b: list[Track], frames: dict[int, frozenset[int]]) -> float:
-    distances = []
-    for left in a:
-        for right in b:
-            if left.embedding is None or right.embedding is None or frames[left.id] & frames[right.id]:
-                return float("inf")
-            distances.append(embedding_distance(left.embedding, right.embedding))
-    return float(np.mean(distances))
+def _joined(distances: Array, first: int, second: int, first_count: int, second_count: int) -> Array:
+    """The distances after group `second` has been put into `first`: means over all pairs; an infinite one stays so."""
+    row = (first_count * distances[first] + second_count * distances[second]) / (first_count + second_count)
+    distances[first], distances[:, first] = row, row
+    distances[first, first] = np.inf
+    return np.delete(np.delete(distances, second, axis=0), second, axis=1)
 
 
 def _by_ids(tracks: list[Track], rule: str) -> list[Track]:
