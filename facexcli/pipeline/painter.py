@@ -118,12 +118,36 @@ class Painter:
 
 
 def paste(frame: Frame, box: RoiBox, crop: Crop, composite: Composite) -> Frame:
-    """Lay a composite, given in crop pixels, over the part of the frame that the crop was cut from."""
-    roi_from_crop = np.linalg.inv(crop.crop_from_frame)
-    roi_from_crop[:2, 2] -= box[:2]
-    size = (box[2] - box[0], box[3] - box[1])
+    """Lay a composite, given in crop pixels, over the part of the frame that the crop was cut from.
+
+    Only the box around what is painted is converted and written; a composite that paints nothing leaves the frame as it
+    is.
+    """
+    painted = painted_box(box, crop, composite.alpha)
+    if painted is None:
+        return frame
+    x0, y0, x1, y1 = painted
+    crop_from_roi = crop.crop_from_frame @ np.array([[1.0, 0, x0], [0, 1.0, y0], [0, 0, 1]])
+    size = (x1 - x0, y1 - y0)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop_from_roi = np.linalg.inv(roi_from_crop)[:2]
-    rgb = cv2.warpAffine(composite.rgb, crop_from_roi, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    alpha = cv2.warpAffine(composite.alpha, crop_from_roi, size, flags=flags, borderValue=0.0)
-    return put_roi(frame, box, rgb, alpha)
+    rgb = cv2.warpAffine(composite.rgb, crop_from_roi[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.warpAffine(composite.alpha, crop_from_roi[:2], size, flags=flags, borderValue=0.0)
+    return put_roi(frame, painted, rgb, alpha)
+
+
+def painted_box(box: RoiBox, crop: Crop, alpha: Array) -> RoiBox | None:
+    """The part of `box`, in frame pixels, where `alpha` (S, S) of the crop is not 0; None where it is 0 everywhere."""
+    left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    if not width:
+        return None
+    right, bottom = left + width, top + height
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64) - (0.5, 0.5)
+    in_frame = transform_points(np.linalg.inv(crop.crop_from_frame), corners)
+    margin_px = 1 + np.ceil(
+        np.abs(np.linalg.inv(crop.crop_from_frame)[:2, :2]).sum(axis=1)
+    )  # the linear kernel's reach
+    low = np.maximum(np.floor(in_frame.min(axis=0) - margin_px), box[:2]).astype(int)
+    high = np.minimum(np.ceil(in_frame.max(axis=0) + margin_px) + 1, box[2:]).astype(int)
+    if np.any(high <= low):
+        return None
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])

@@ -1,0 +1,146 @@
+"""What every engine owes its callers. A new engine is added to the registry and is tested here without a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facexcli.engines.base import Engine
+from facexcli.engines.registry import engine_factories, open_engine
+from facexcli.errors import NoFaceError, UsageError
+from facexcli.faces.align import crop_from_frame
+from facexcli.faces.dlib_backend import DlibAnalyzer
+from facexcli.faces.source import find_source_face
+from facexcli.media.image import read_image
+from facexcli.pipeline.painter import CropShape
+from facexcli.recipes import Recipe, recipe_named
+from facexcli.types import Crop, EditRequest, Motion, TemplateName
+
+ENGINES = sorted(engine_factories())
+TASKS = ("swap", "reenact")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    opened = engine_factories()[request.param]()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def cropper(eval_data: Path) -> _Cropper:
+    return _Cropper(eval_data / "london")
+
+
+class _Cropper:
+    """Aligned faces of the London set."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._analyzer = DlibAnalyzer()
+
+    def crop(self, name: str, template: TemplateName, size_px: int) -> Crop:
+        rgb = read_image(self._folder / f"{name}.jpg")
+        face = find_source_face(rgb, self._analyzer)
+        height, width = rgb.shape[:2]
+        matrix = crop_from_frame(face.landmarks_px, template, size_px)
+        shape = CropShape(template, size_px, (width, height))
+        return shape.crop_of(rgb, (0, 0, width, height), matrix, face, 0, 0)
+
+
+def requests_for(engine: Engine, recipe: Recipe, cropper: _Cropper, size_px: int) -> list[EditRequest]:
+    """Two requests with one identity: different canvases for a swap, different drivers for a reenactment."""
+    template = engine.spec.templates[recipe.name]
+    canvases = [cropper.crop(name, template, size_px) for name in ("009_neutral", "009_smiling")]
+    motion = Motion(np.arange(2), np.stack([crop.landmarks_px for crop in canvases]))
+    if not recipe.moves:
+        identity = engine.prepare([cropper.crop("033_neutral", template, size_px)], motion)
+        return [EditRequest(canvas, identity, recipe) for canvas in canvases]
+    portrait = cropper.crop("033_neutral", template, size_px)
+    identity = engine.prepare([portrait], motion)
+    drivers = [
+        Crop(crop.rgb, np.eye(3), crop.landmarks_px, crop.template, index) for index, crop in enumerate(canvases)
+    ]
+    return [
+        EditRequest(portrait, identity, recipe, dict.fromkeys(recipe.provided_by("driving"), driver))
+        for driver in drivers
+    ]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_patch_has_the_shape_range_and_rim_that_it_promises(engine: Engine, task: str, cropper: _Cropper) -> None:
+    if task not in engine.spec.recipes:
+        pytest.skip(f"{engine.spec.name} does not offer {task}")
+    for size_px in sorted(engine.spec.crop_sizes_px)[:2]:
+        for patch in engine.render(requests_for(engine, recipe_named(task), cropper, size_px)):
+            assert patch.rgb.shape == (size_px, size_px, 3)
+            assert patch.alpha.shape == (size_px, size_px)
+            assert patch.rgb.dtype == patch.alpha.dtype == np.float32
+            assert np.isfinite(patch.rgb).all()
+            assert patch.alpha.min() >= 0 and patch.alpha.max() <= 1
+            assert patch.alpha.max() > 0.9
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_request_gives_the_same_patch_alone_and_in_a_batch(engine: Engine, task: str, cropper: _Cropper) -> None:
+    if task not in engine.spec.recipes:
+        pytest.skip(f"{engine.spec.name} does not offer {task}")
+    requests = requests_for(engine, recipe_named(task), cropper, min(engine.spec.crop_sizes_px))
+    together = engine.render(requests)
+    for request, patch in zip(reversed(requests), reversed(together), strict=True):
+        (alone,) = engine.render([request])
+        np.testing.assert_array_equal(alone.rgb, patch.rgb)
+        np.testing.assert_array_equal(alone.alpha, patch.alpha)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_different_requests_give_different_patches(engine: Engine, task: str, cropper: _Cropper) -> None:
+    if task not in engine.spec.recipes:
+        pytest.skip(f"{engine.spec.name} does not offer {task}")
+    one, other = engine.render(requests_for(engine, recipe_named(task), cropper, min(engine.spec.crop_sizes_px)))
+    assert np.abs(one.rgb - other.rgb).mean() > 0.002
+
+
+def test_requests_are_not_changed(engine: Engine, cropper: _Cropper) -> None:
+    (request, _) = requests_for(engine, recipe_named("swap"), cropper, min(engine.spec.crop_sizes_px))
+    rgb, landmarks = request.canvas.rgb.copy(), request.canvas.landmarks_px.copy()
+    engine.render([request])
+    np.testing.assert_array_equal(request.canvas.rgb, rgb)
+    np.testing.assert_array_equal(request.canvas.landmarks_px, landmarks)
+
+
+def test_no_requests_give_no_patches(engine: Engine) -> None:
+    assert engine.render([]) == []
+
+
+def test_no_source_is_an_error(engine: Engine) -> None:
+    with pytest.raises(NoFaceError):
+        engine.prepare([])
+
+
+def test_closing_twice_is_allowed(engine: Engine) -> None:
+    engine.close()
+    engine.close()
+
+
+def test_every_engine_describes_itself(engine: Engine) -> None:
+    spec = engine.spec
+    assert spec.name in ENGINES
+    assert spec.summary and spec.licence and spec.recipes
+    assert set(spec.templates) >= spec.recipes
+    assert all(size >= 64 for size in spec.crop_sizes_px)
+
+
+def test_an_unknown_engine_names_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_engine("mash", "swap")
+    assert "mesh" in caught.value.hint
+
+
+def test_an_engine_that_cannot_do_the_task_says_what_it_can() -> None:
+    with pytest.raises(UsageError, match="cannot do") as caught:
+        open_engine("mesh", "inpaint")
+    assert "swap" in caught.value.hint
