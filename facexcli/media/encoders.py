@@ -29,6 +29,8 @@ _X26X_PRESETS = (
 _UNSPECIFIED = ColorDescription()
 # The nearest of SVT-AV1's 0 (slow) to 13 (fast), and of libvpx's cpu-used, for the names of x264.
 _SVT_PRESETS = dict(zip(_X26X_PRESETS, (12, 11, 10, 9, 8, 7, 5, 4, 2, 1), strict=True))
+# FFmpeg's names of the chroma locations that have to be signalled: all but left, which is taken for granted.
+_CHROMA_LOCATIONS = {2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
 # Suffixes of pixel formats, in order of preference, by the depth to keep.
 _DEPTHS = {8: ("", "10le", "12le"), 10: ("10le", "12le", ""), 12: ("12le", "10le", "")}
 _VPX_SPEEDS = dict(zip(_X26X_PRESETS, (8, 8, 7, 6, 5, 4, 3, 2, 1, 0), strict=True))
@@ -106,6 +108,8 @@ def choose_encoder(video: VideoFormat, options: EncodeOptions, suffix: str) -> E
     elif pix_fmt.startswith("yuvj") or video.pix_fmt.startswith("yuvj"):
         color = ColorDescription(color.primaries, color.transfer, color.matrix, 2, color.chroma_location)
     encoder_options = _encoder_options(encoder, options)
+    if encoder in ("libx264", "libx265") and color.chroma_location in _CHROMA_LOCATIONS:
+        encoder_options["chroma_sample_location"] = _CHROMA_LOCATIONS[color.chroma_location]
     if suffix == ".avi":
         encoder_options["bf"] = "0"  # AVI has no time stamps, so frames have to be stored in the order they are shown
         if video.is_vfr:
