@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -14,6 +15,7 @@ from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
 from facexcli.media.image import read_animation, read_image
 from facexcli.media.pixels import editable_format
 from facexcli.media.prefetch import Prefetch
+from facexcli.media.table import FrameTable, frame_table
 from facexcli.types import Frame
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 Position = int | Fraction
 """A place in a video: an int is a frame index, a Fraction seconds after the first frame."""
+
+SEEK_FROM_FRAME = 250
+"""Nearer starts are reached by decoding: that is as fast as reading the packets' table."""
 
 STILL_DURATION = 40
 """How long a still image lasts as a one-frame stream, in its time base of 1/1000 s."""
@@ -55,15 +60,46 @@ class FrameReader(Prefetch[Frame]):
 
 
 def decoded_frames(
-    path: Path, info: MediaInfo, warnings: list[str], start: Position | None = None, stop: Position | None = None
+    path: Path,
+    info: MediaInfo,
+    warnings: list[str],
+    start: Position | None = None,
+    stop: Position | None = None,
+    table: FrameTable | None = None,
 ) -> Iterator[Frame]:
-    """The frames of a range, decoded in the caller's thread; what was repaired is appended to `warnings`."""
+    """The frames of a range, decoded in the caller's thread; what was repaired is appended to `warnings`.
+
+    A start that lies far into the file is sought by its packets' table (`table`, or read here); where that cannot be
+    relied on, everything before it is decoded.
+    """
     origin_s = info.start_pts * info.time_base
-    for frame in _all_frames(path, info, warnings):
+    frames = _sought(path, info, warnings, start, table) if start is not None and info.kind == "video" else None
+    for frame in frames or _all_frames(path, info, warnings):
         if stop is not None and _place(frame, stop, origin_s) >= stop:
             return
         if start is None or _place(frame, start, origin_s) >= start:
             yield frame
+
+
+def _sought(
+    path: Path, info: MediaInfo, warnings: list[str], start: Position, table: FrameTable | None
+) -> Iterator[Frame] | None:
+    """Frames from shortly before `start`; None where it is near, or cannot be found for certain."""
+    nominal = start if isinstance(start, int) else start * (info.frame_rate or 0)
+    if nominal < SEEK_FROM_FRAME:
+        return None
+    table = table or frame_table(path, info)
+    if table is None:
+        return None
+    index = start if isinstance(start, int) else table.index_at(info.start_pts + start / info.time_base)
+    keyframe = table.keyframe_before(index)
+    if keyframe is None or table.index_at(keyframe) == 0:
+        return None
+    frames = _Decoding(path, info, warnings).run_from(table, keyframe)
+    first = next(frames, None)
+    if first is None or first.index > index:
+        return None
+    return chain((first,), frames)
 
 
 def _all_frames(path: Path, info: MediaInfo, warnings: list[str]) -> Iterator[Frame]:
@@ -100,6 +136,27 @@ class _Decoding:
         self._tell(count)
         if not count:
             raise InputError(f"{self._path}: no frame of its video can be decoded")
+
+    def run_from(self, table: FrameTable, keyframe_pts: int) -> Iterator[Frame]:
+        """From a key frame on; nothing at all where what is decoded there is not what the table says."""
+        with open_input(self._path) as container:
+            stream = container.streams[self._info.stream_index]
+            try:
+                container.seek(keyframe_pts, stream=stream)
+            except av.FFmpegError:
+                return
+            index = -1
+            for native in self._natives(container):
+                if index < 0:
+                    if native.pts is None or native.pts < keyframe_pts:
+                        continue  # pictures that lead the key frame lack what they refer to
+                    index = table.index_at(native.pts)
+                    if table.pts[index : index + 1] != (native.pts,):
+                        return
+                self._check_size(native, index)
+                yield self._frame(self._in_editable_format(native), index)
+                index += 1
+            self._tell(None)
 
     def _natives(self, container: Any) -> Iterator[Any]:
         stream = container.streams[self._info.stream_index]
@@ -147,11 +204,11 @@ class _Decoding:
         wanted = self._formats[name]
         return native if wanted == name else native.reformat(format=wanted, interpolation="BICUBIC")
 
-    def _tell(self, count: int) -> None:
+    def _tell(self, count: int | None) -> None:
         if self._damaged:
             self._warnings.append(f"{self._damaged} damaged packets were skipped")
         promised = self._info.frame_count_from_header or 0
-        if count + 1 < promised:
+        if count is not None and count + 1 < promised:
             self._warnings.append(f"the header promises {promised} frames, {count} could be decoded")
         if self._clock.repaired:
             self._warnings.append(

@@ -12,7 +12,8 @@ from facexcli.media.color import rgb_roi, sws_matrix
 from facexcli.media.orient import oriented
 from facexcli.media.prefetch import Prefetch
 from facexcli.media.probe import probe
-from facexcli.media.reader import decoded_frames
+from facexcli.media.reader import SEEK_FROM_FRAME, Position, decoded_frames
+from facexcli.media.table import frame_table
 from facexcli.types import Array
 
 if TYPE_CHECKING:
@@ -36,8 +37,21 @@ class AnalysisReader(Prefetch[SmallFrame]):
 
     backend = "pyav"
 
-    def __init__(self, path: Path, info: MediaInfo, *, max_side_px: int = 640, ahead: int = 6) -> None:
-        super().__init__(lambda: _small_frames(path, info, self.warnings, max_side_px), ahead=ahead, name="scan")
+    def __init__(
+        self,
+        path: Path,
+        info: MediaInfo,
+        *,
+        max_side_px: int = 640,
+        start: Position | None = None,
+        stop: Position | None = None,
+        ahead: int = 6,
+    ) -> None:
+        super().__init__(
+            lambda: _small_frames(info, decoded_frames(path, info, self.warnings, start, stop), max_side_px),
+            ahead=ahead,
+            name="scan",
+        )
         self.path = path
         self.info = info
         self.warnings: list[str] = []
@@ -46,26 +60,39 @@ class AnalysisReader(Prefetch[SmallFrame]):
 def read_frames_rgb(path: Path, indices: Sequence[int]) -> list[Array]:
     """The frames at `indices` (any order, repeats allowed), whole and upright: uint8 (H, W, 3) RGB each.
 
-    Decodes up to the last of them. Raises InputError for an index that the file has not.
+    Seeks where the file allows it. Raises InputError for an index that the file has not.
     """
     info = probe(path)
-    wanted = set(indices)
+    wanted = sorted(set(indices))
+    table = frame_table(path, info) if wanted and wanted[-1] >= SEEK_FROM_FRAME else None
     found: dict[int, Array] = {}
     box = (0, 0, info.display_width_px, info.display_height_px)
-    for frame in decoded_frames(path, info, [], stop=max(wanted, default=-1) + 1):
-        if frame.index in wanted:
-            found[frame.index] = rgb_roi(frame, box)
-    missing = wanted - set(found)
+    for run in _runs(wanted) if table else [wanted]:
+        for frame in decoded_frames(path, info, [], start=run[0], stop=run[-1] + 1, table=table) if run else ():
+            if frame.index in run:
+                found[frame.index] = rgb_roi(frame, box)
+    missing = set(wanted) - set(found)
     if missing:
         raise InputError(f"{path} has no frame {min(missing)}")
     return [found[index] for index in indices]
 
 
-def _small_frames(path: Path, info: MediaInfo, warnings: list[str], max_side_px: int) -> Iterator[SmallFrame]:
+def _runs(indices: Sequence[int]) -> list[list[int]]:
+    """Ascending indices in groups that are worth a seek each."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index - runs[-1][-1] < SEEK_FROM_FRAME:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return runs
+
+
+def _small_frames(info: MediaInfo, frames: Iterator[Frame], max_side_px: int) -> Iterator[SmallFrame]:
     shrink = min(1.0, max_side_px / max(info.width_px, info.height_px))
     width, height = max(1, round(info.width_px * shrink)), max(1, round(info.height_px * shrink))
     scaler = VideoReformatter()
-    for frame in decoded_frames(path, info, warnings):
+    for frame in frames:
         rgb = oriented(_shrunk(scaler, frame, width, height), frame.rotation_deg, frame.mirrored)
         scale = (info.display_width_px / rgb.shape[1], info.display_height_px / rgb.shape[0])
         yield frame.index, frame.pts, rgb, scale

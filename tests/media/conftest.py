@@ -51,10 +51,11 @@ def make_clip(tmp_path: Path) -> ClipMaker:
         audio_streams: int = 1,
         metadata: dict[str, str] | None = None,
         chapters: Sequence[Any] = (),
+        options: dict[str, str] | None = None,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
-            stream = container.add_stream(codec, rate=rate)
+            stream = container.add_stream(codec, rate=rate, options=options)
             context = stream.codec_context
             context.width, context.height, context.pix_fmt = *size, pix_fmt
             context.time_base = stream.time_base = time_base

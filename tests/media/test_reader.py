@@ -13,6 +13,7 @@ from PIL import Image
 
 from facexcli.errors import InputError
 from facexcli.media.color import rgb_roi
+from facexcli.media.frames import frame_from_native
 from facexcli.media.prefetch import Prefetch
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
@@ -172,3 +173,36 @@ def test_single_frames_come_in_the_order_asked_for(make_clip: ClipMaker) -> None
     assert all(np.array_equal(got, whole[index]) for got, index in zip(picked, (7, 2, 7), strict=True))
     with pytest.raises(InputError, match="no frame 10"):
         read_frames_rgb(path, [10])
+
+
+@pytest.mark.parametrize("options", [{}, {"bf": "3", "g": "40"}, {"x264-params": "open-gop=1:keyint=30"}])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_late_start_gives_the_same_frames_as_decoding_all(
+    make_clip: ClipMaker, tmp_path: Path, suffix: str, options: dict[str, str]
+) -> None:
+    path = make_clip(f"long{suffix}", codec="libx264", pts=range(400), options=options)
+    info = probe(path)
+    with FrameReader(path, info) as reader:
+        whole = [(frame.index, frame.pts, frame.planes[0].tobytes()) for frame in reader]
+    assert len(whole) == 400
+    for start in (260, 317, 360, 399):
+        for place in (start, (whole[start][1] - whole[0][1]) * info.time_base):
+            with FrameReader(path, info, start=place, stop=None) as reader:
+                late = [(frame.index, frame.pts, frame.planes[0].tobytes()) for frame in reader]
+            assert late == whole[start:]
+    picked = read_frames_rgb(path, [390, 5, 300])
+    with FrameReader(path, info) as reader:
+        frames = {frame.index: rgb_roi(frame, (0, 0, 64, 48)) for frame in reader if frame.index in (5, 300, 390)}
+    assert all(np.array_equal(got, frames[index]) for got, index in zip(picked, (390, 5, 300), strict=True))
+
+
+def test_a_late_start_is_sought_not_decoded(make_clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_clip("long.mp4", codec="libx264", pts=range(600), options={"g": "25"})
+    decoded = []
+    monkeypatch.setattr(
+        "facexcli.media.reader.frame_from_native",
+        lambda native, index, *rest: decoded.append(index) or frame_from_native(native, index, *rest),
+    )
+    with FrameReader(path, probe(path), start=580) as reader:
+        assert [frame.index for frame in reader] == list(range(580, 600))
+    assert decoded[0] >= 550
