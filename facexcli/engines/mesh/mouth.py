@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from facexcli.types import Array
 
 _SHIFT_BITS = 4
+_PAD_PX = 4
+_TOOTH_GAPS = np.array([0.0, 0.34, 0.6, 0.82], np.float32)
+"""Borders of the upper teeth from the middle of the mouth to its corner (1), for incisors, canine and premolar."""
 SHUT = 0.05
 """Lips less apart than this, in face units, are taken for shut."""
 
@@ -62,16 +65,22 @@ def find_seam(rgb: Array, landmarks_px: Array, unit_px: float) -> Array:
     across = inner[4] - inner[0]
     right = across / np.linalg.norm(across)
     down = np.array([-right[1], right[0]])
-    middle = (inner[[1, 2, 3]] + inner[[7, 6, 5]]) / 2
+    # The seam runs nearly up to the outer corners; an opening that ended short of them would leave a dark line beside
+    # it. corners = inner[[0, 4]] + 0.6 * (result[[48, 54]] - inner[[0, 4]])
+    middle = np.array([corners[0], *(inner[[1, 2, 3]] + inner[[7, 6, 5]]) / 2, corners[1]])
     light = cv2.GaussianBlur(rgb, (0, 0), max(0.012 * unit_px, 0.5)).astype(np.float32).mean(axis=2)
     steps = np.linspace(-0.07, 0.07, 57) * unit_px
     places = middle[:, None] + steps[:, None] * down
-    profile = warp_image(light, places.astype(np.float32))
     # A shallow well keeps the choice near the landmarks where lips have no clear line.
-    profile = profile + 12.0 * (steps / (0.07 * unit_px)) ** 2
-    seam = middle + steps[profile.argmin(axis=1)][:, None] * down
-    result[[61, 62, 63]] = seam - 0.008 * unit_px * down
-    result[[67, 66, 65]] = seam + 0.008 * unit_px * down
+    profile = warp_image(light, places.astype(np.float32)) + 12.0 * (steps / (0.07 * unit_px)) ** 2
+    shifts = steps[profile.argmin(axis=1)]
+    # One line, no zigzag: a parabola through the five findings.
+    along = np.linspace(-1, 1, 5)
+    shifts = np.polyval(np.polyfit(along, shifts, 2), along)
+    seam = middle + shifts[:, None] * down
+    result[[60, 64]] = seam[[0, 4]]
+    result[[61, 62, 63]] = seam[1:4] - 0.008 * unit_px * down
+    result[[67, 66, 65]] = seam[1:4] + 0.008 * unit_px * down
     return result
 
 
@@ -99,63 +108,62 @@ def _white(rgb: Array, landmarks_px: Array) -> Array:
     return np.asarray(np.median(pixels[(light >= low) & (light <= high)], axis=0))
 
 
-def paint_mouth(picture: Array, landmarks_px: Array, opened_px: float, teeth_edge_px: float, look: MouthLook) -> None:
-    """Paint the opening between the inner lips into `picture`, float32 (S, S, 3) in 0..1, in place.
+def paint_mouth(picture: Array, lip_line_px: Array, opened_px: float, teeth_edge_px: float, look: MouthLook) -> None:
+    """Paint the opening between the lips into `picture`, float32 (S, S, 3) in 0..1, in place.
 
+    lip_line_px: (12, 2), the inner edge of the lips from the left corner over the upper to the lower lip.
     opened_px: how far the lips went apart since they were shut.
-    teeth_edge_px: how far below the middle of the upper inner lip the upper teeth end, in pixels.
+    teeth_edge_px: how far below the middle of the upper inner lip the upper teeth end.
     """
-    inner = np.asarray(landmarks_px[INNER_LIPS], np.float64)
-    across = inner[4] - inner[0]
+    line = np.asarray(lip_line_px, np.float64)
+    across = line[6] - line[0]
     width = float(np.linalg.norm(across))
-    gap = float(np.linalg.norm(inner[1:4] - inner[7:4:-1], axis=1).max())
     if opened_px < 0.25 or width < 4:
         return
-    size = picture.shape[0]
-    pad = 4
-    x0, y0 = np.maximum(np.floor(inner.min(axis=0)).astype(int) - pad, 0)
-    x1, y1 = np.minimum(np.ceil(inner.max(axis=0)).astype(int) + pad + 1, size)
+    x0, y0 = np.maximum(np.floor(line.min(axis=0)).astype(int) - _PAD_PX, 0)
+    x1, y1 = np.minimum(np.ceil(line.max(axis=0)).astype(int) + _PAD_PX + 1, picture.shape[0])
     if x1 <= x0 or y1 <= y0:
         return
-    outline = _outline(inner) - (x0, y0)
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(mask, [np.round(outline * 2**_SHIFT_BITS).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT_BITS)
-    alpha = cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.008 * width)).astype(np.float32) / np.float32(255)
-    alpha *= np.float32(min(1.0, opened_px / 1.5))
+    outline = np.round((_outline(line) - (x0, y0)) * 2**_SHIFT_BITS).astype(np.int32)
+    cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, _SHIFT_BITS)
+    alpha = cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.01 * width)).astype(np.float32)
+    alpha *= np.float32(min(1.0, opened_px / 1.5) / 255)
 
     right = across / width
-    down = np.array([-right[1], right[0]])
-    x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
-    u = ((x - inner[0, 0]) * right[0] + (y - inner[0, 1]) * right[1]) / width
-    v = (x - inner[0, 0]) * down[0] + (y - inner[0, 1]) * down[1]
-    local = (inner - inner[0]) @ np.stack([right, down], axis=1)
-    upper = np.interp(u, local[:5, 0] / width, local[:5, 1]).astype(np.float32)
-    order = [0, 7, 6, 5, 4]
-    lower = np.interp(u, local[order, 0] / width, local[order, 1]).astype(np.float32)
-    depth = v - upper
-    height = np.maximum(lower - upper, np.float32(0.5))
-
-    colour = np.broadcast_to(look.cavity, (*depth.shape, 3)).astype(np.float32)
-    rise = np.clip((depth / height - 0.55) / 0.45, 0, 1) * np.clip(gap / (0.25 * width) - 0.35, 0, 1)
-    middle = np.clip(1 - (2.4 * (u - 0.5)) ** 2, 0, 1)
-    colour = colour + (rise * middle)[..., None] * (look.tongue - colour)
-    # The row of teeth is an arc: seen from the front it ends a little higher, and darker, at the sides.
-    edge = teeth_edge_px * (1 - 0.5 * (2 * (u - 0.5)) ** 2)
-    soft = max(0.7, 0.012 * width)
-    tooth = np.clip((edge - depth) / soft + 0.5, 0, 1) * np.clip(1.25 - (2.1 * (u - 0.5)) ** 2, 0, 1)
-    shade = np.clip(0.25 + 0.75 * depth / max(0.09 * width, 1.0), 0, 1) * (1 - 0.55 * (2 * (u - 0.5)) ** 2)
-    colour = colour + tooth[..., None] * (look.teeth * shade[..., None] - colour)
-    lean = np.float32(np.log(look.side_light) / 2)
-    colour = colour * np.exp(lean * (2 * u - 1))[..., None]
+    frame = np.stack([right, (-right[1], right[0])], axis=1)
+    local = (line - line[0]) @ frame
+    x, y = np.meshgrid(np.arange(x0, x1) - line[0, 0], np.arange(y0, y1) - line[0, 1])
+    u = ((x * frame[0, 0] + y * frame[1, 0]) / width).astype(np.float32)
+    v = (x * frame[0, 1] + y * frame[1, 1]).astype(np.float32)
+    upper = np.interp(u, local[:7, 0] / width, local[:7, 1]).astype(np.float32)
+    lower = np.interp(u, *(local[[0, 11, 10, 9, 8, 7, 6]].T / [[width], [1.0]])).astype(np.float32)
+    colour = _inside(u, v - upper, np.maximum(lower - upper, np.float32(0.5)), width, teeth_edge_px, look)
     part = picture[y0:y1, x0:x1]
     part += alpha[..., None] * (colour - part)
 
 
-def _outline(inner: Array) -> Array:
-    """A smooth closed outline (N, 2) through the inner lips (8, 2): quadratic between neighbouring midpoints of each
-    lip."""
-    upper, lower = inner[[0, 1, 2, 3, 4]], inner[[4, 5, 6, 7, 0]]
-    return np.concatenate([_smooth_line(upper)[:-1], _smooth_line(lower)[:-1]])
+def _inside(u: Array, depth: Array, height: Array, width: float, teeth_edge_px: float, look: MouthLook) -> Array:
+    """Colours of the inside, float32 (h, w, 3). u: place along the mouth, 0..1; depth below the upper lip, and height,
+    in pixels."""
+    side = 2 * u - 1
+    colour = np.broadcast_to(look.cavity, (*depth.shape, 3))
+    rise = np.clip((depth / height - 0.5) / 0.5, 0, 1) * np.clip(height / (0.25 * width) - 0.35, 0, 1)
+    tongue = rise * np.clip(1 - (1.2 * side) ** 2, 0, 1)
+    colour = colour + tongue[..., None] * (look.tongue - colour)
+    # The row of teeth is an arc: seen from the front it ends a little higher, and darker, at the sides.
+    gaps = np.exp(-(((np.abs(side[..., None]) - _TOOTH_GAPS) / 0.022) ** 2)).sum(axis=-1)
+    edge = teeth_edge_px * (1 - 0.45 * side**2 - 0.07 * gaps)
+    tooth = np.clip((edge - depth) / max(1.2, 0.02 * width) + 0.5, 0, 1) * np.clip(1.25 - (1.05 * side) ** 2, 0, 1)
+    shade = np.clip(0.4 + 0.6 * depth / max(0.07 * width, 1.0), 0, 1) * (1 - 0.5 * side**2) * (1 - 0.1 * gaps)
+    colour = colour + tooth[..., None] * (look.teeth * shade[..., None] - colour)
+    lean = np.float32(np.log(look.side_light) / 2)
+    return np.asarray(colour * np.exp(lean * side)[..., None], np.float32)
+
+
+def _outline(line: Array) -> Array:
+    """A smooth closed outline (N, 2) through the lip line (12, 2), with a corner at each end of the mouth."""
+    return np.concatenate([_smooth_line(line[:7])[:-1], _smooth_line(line[[6, 7, 8, 9, 10, 11, 0]])[:-1]])
 
 
 def _smooth_line(points: Array) -> Array:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import savgol_filter
 
-from facexcli.geometry.face_shape import INNER_LIPS, OUTER_LIPS, OUTLINE
+from facexcli.engines.mesh.lips import RESTING_LIPS, LipMotion, lip_motion, measure_lips, mouth_width
+from facexcli.geometry.face_shape import BROWS
 from facexcli.geometry.model3d import NeutralFace, eye_openings, fit_poses, neutral_of, unpose
 
 if TYPE_CHECKING:
@@ -23,33 +24,26 @@ _SHUT_GAP = 0.05
 """Lips further apart than this, over the mouth's width, are not shut; a driver may never shut them."""
 
 
-def mouth_gap(points: Array) -> float:
-    """Mean distance of the inner lips over the inner mouth's width, from points (68, 2 or 3), of which x and y
-    count."""
-    planar = np.asarray(points, np.float64)[:, :2]
-    gaps = np.linalg.norm(planar[61:64] - planar[67:64:-1], axis=1)
-    return float(gaps.mean() / max(float(np.linalg.norm(planar[60] - planar[64])), 1e-6))
-
-
 @dataclass(frozen=True, slots=True)
 class Gesture:
     """One frame of a performance, in units that fit any face.
 
     rotation: float64 (3, 3), from the driver's resting pose to this one. shift: float64 (2,), how far the head went in
-    the picture, in face units. zoom: how much nearer it came (1: not at all). offsets: float64 (68, 3) in face space
-    from the resting face, without the lids. gap: how much wider than at rest the lips are apart, over the inner
-    mouth's width. lids: float64 (2,), opening of each eye over its open state, 0 shut.
+    the picture, in face units. zoom: how much nearer it came (1: not at all). brows: float64 (10, 2), from the resting
+    face, in face space. jaw: how far the chin dropped, in face units. lids: float64 (2,), opening of each eye over its
+    open state, 0 shut.
     """
 
     rotation: Array
     shift: Array
     zoom: float
-    offsets: Array
-    gap: float
+    brows: Array
+    jaw: float
+    lips: LipMotion
     lids: Array
 
 
-STILL = Gesture(np.eye(3), np.zeros(2), 1.0, np.zeros((68, 3)), 0.0, np.ones(2))
+STILL = Gesture(np.eye(3), np.zeros(2), 1.0, np.zeros((10, 2)), 0.0, RESTING_LIPS, np.ones(2))
 """The gesture of a face at rest."""
 
 
@@ -85,55 +79,43 @@ def perform(motion: Motion) -> Performance:
     faces = np.stack(
         [unpose(frame, pose, neutral.points) for frame, pose in zip(motion.landmarks_px, poses, strict=True)]
     )
-    offsets = _plausible(faces - neutral.points)
-    opened, closed = neutral.eye_opening_open, neutral.eye_opening_closed
-    lids = np.stack([(eye_openings(face) - closed) / (opened - closed) for face in faces])
-    # Both lids move together; the mean of the two has half the noise, and a wink still shows.
-    lids = 0.7 * lids.mean(axis=1, keepdims=True) + 0.3 * lids
-    gaps = np.array([mouth_gap(face) for face in faces])
-    gaps -= min(float(np.quantile(gaps, 0.05)), _SHUT_GAP)
+    lids = _lids(faces, neutral)
+    lips = _lips(faces, neutral.points)
+    offsets = _smooth((faces - neutral.points)[..., :2].reshape(len(faces), -1), _FACE_WINDOW).reshape(-1, 68, 2)
     gestures = tuple(
-        Gesture(turn, shift, float(zoom), offset, float(gap), lid)
-        for turn, shift, zoom, offset, gap, lid in zip(turns, shifts, zooms, offsets, gaps, lids, strict=True)
+        Gesture(turn, shift, float(zoom), brow, float(jaw), lip, lid)
+        for turn, shift, zoom, brow, jaw, lip, lid in zip(
+            turns, shifts, zooms, _brows(offsets), offsets[:, [7, 8, 9], 1].mean(axis=1), lips, lids, strict=True
+        )
     )
     return Performance(neutral, np.asarray(motion.frame_indices), gestures)
 
 
-def _plausible(offsets: Array) -> Array:
-    """Keep what a face can do: the nose stays, brows move as two wholes, the outline follows the chin."""
-    result = np.zeros_like(offsets)
-    lips = np.r_[OUTER_LIPS, INNER_LIPS]
-    smoothed = _smooth(offsets[:, lips].reshape(len(offsets), -1), _SPEECH_WINDOW).reshape(-1, len(lips), 3)
-    result[:, lips] = np.einsum("ab,tbd->tad", _SMOOTH_LIPS, smoothed)
-    slow = _smooth(offsets.reshape(len(offsets), -1), _FACE_WINDOW).reshape(offsets.shape)
-    for brow in (slice(17, 22), slice(22, 27)):
-        result[:, brow, 1] = 0.5 * slow[:, brow, 1] + 0.5 * slow[:, brow, 1].mean(axis=1, keepdims=True)
-        result[:, brow, 0] = slow[:, brow, 0].mean(axis=1, keepdims=True)
-    # The chin's own landmarks are noisy and slide; the lower lip rides on the jaw, and says how far it can have gone.
-    lip_drop = result[:, [56, 57, 58], 1].mean(axis=1)
-    chin_drop = slow[:, [7, 8, 9], 1].mean(axis=1)
-    low, high = np.minimum(0.3 * lip_drop, lip_drop), np.maximum(0.3 * lip_drop, lip_drop)
-    drop = np.clip(chin_drop, low, high)
-    profile = np.sin(np.linspace(0, np.pi, 17)) ** 1.5
-    result[:, OUTLINE, 1] = drop[:, None] * profile
-    return result
+def _lids(faces: Array, neutral: NeutralFace) -> Array:
+    """Openings (T, 2) of the eyes, 1 open and 0 shut. They follow each frame: a blink is too short to smooth."""
+    opened, closed = neutral.eye_opening_open, neutral.eye_opening_closed
+    lids = np.stack([(eye_openings(face) - closed) / (opened - closed) for face in faces])
+    # Both lids move together; the mean of the two has half the noise, and a wink still shows.
+    return np.asarray(0.7 * lids.mean(axis=1, keepdims=True) + 0.3 * lids)
 
 
-def _lip_smoother() -> Array:
-    """(20, 20): replaces the offsets of the lips' points by the quadratics along the four lip edges that fit them best.
-
-    Single landmarks jump by a pixel; a lip does not. Both edges of a corner end in the mean of their two curves.
-    """
-    total, shares = np.zeros((20, 20)), np.zeros(20)
-    for edge in ([0, 1, 2, 3, 4, 5, 6], [6, 7, 8, 9, 10, 11, 0], [12, 13, 14, 15, 16], [16, 17, 18, 19, 12]):
-        along = np.linspace(-1, 1, len(edge))
-        basis = np.stack([np.ones_like(along), along, along**2], axis=1)
-        total[np.ix_(edge, edge)] += basis @ np.linalg.pinv(basis)
-        shares[edge] += 1
-    return np.asarray(total / shares[:, None])
+def _lips(faces: Array, neutral: Array) -> list[LipMotion]:
+    """The lips of each frame. The gap follows each frame, for speech is fast; what goes with it is smoothed."""
+    measures = np.stack([measure_lips(face) for face in faces])
+    gaps = measures[:, 4].copy()
+    measures = _smooth(measures, _SPEECH_WINDOW)
+    measures[:, 4] = gaps
+    rest = measure_lips(neutral)
+    rest[4] = min(float(np.quantile(gaps, 0.05)), _SHUT_GAP)
+    return [lip_motion(frame, rest, mouth_width(neutral)) for frame in measures]
 
 
-_SMOOTH_LIPS = _lip_smoother()
+def _brows(offsets: Array) -> Array:
+    """Offsets (T, 10, 2) of brows that move as two wholes rather than as ten noisy points."""
+    brows = offsets[:, BROWS].reshape(len(offsets), 2, 5, 2)
+    whole = brows.mean(axis=2, keepdims=True)
+    share = np.array([0.0, 0.5])  # along the brow, nothing of a single point's motion; across it, half
+    return np.asarray((whole + share * (brows - whole)).reshape(len(offsets), 10, 2))
 
 
 def _smooth(signal: Array, window: int) -> Array:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facexcli.engines.mesh.eyelids import Eye, find_eyes
+from facexcli.engines.mesh.eyelids import Eye, find_eyes, without_eyes
+from facexcli.engines.mesh.lips import with_lip_edges
 from facexcli.engines.mesh.mouth import MouthLook, find_seam, study_mouth
 from facexcli.geometry.model3d import Pose, fit_pose, personal_shape
 
@@ -21,13 +22,15 @@ _HEAD_CENTRE = np.array([0.0, 0.1, 0.75])
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """rgb: uint8 (S, S, 3). landmarks_px: float64 (68, 2). shape: float64 (68, 3) in face space; with `pose` it
+    """rgb: uint8 (S, S, 3); lidless: the same with bare skin where the eyes are. points_px: float64 (72, 2), the
+    landmarks and four points more of the lips. shape: float64 (72, 3) in face space; with `pose` it
     projects to the landmarks. ring_px: (N, 2) points of the head's outline, which follow the skull with the weights
     ring_weights (N,), 1 for hair and less down the neck. anchors_px: (M, 2) points that stay.
     """
 
     rgb: Array
-    landmarks_px: Array
+    lidless: Array
+    points_px: Array
     pose: Pose
     shape: Array
     ring_px: Array
@@ -50,16 +53,18 @@ def prepare_portrait(crop: Crop) -> Portrait:
     """Study a portrait once. Costs tens of milliseconds."""
     pose = fit_pose(crop.landmarks_px)
     landmarks = find_seam(crop.rgb, crop.landmarks_px, pose.scale)
+    eyes = find_eyes(landmarks)
     ring, weights = _ring(landmarks, pose)
     return Portrait(
         rgb=crop.rgb,
-        landmarks_px=landmarks,
+        lidless=without_eyes(crop.rgb, eyes),
+        points_px=with_lip_edges(landmarks),
         pose=pose,
-        shape=personal_shape(landmarks, pose),
+        shape=with_lip_edges(personal_shape(landmarks, pose)),
         ring_px=ring,
         ring_weights=weights,
         anchors_px=_anchors(pose, crop.size_px),
-        eyes=find_eyes(crop.rgb, landmarks),
+        eyes=eyes,
         mouth=study_mouth(crop.rgb, landmarks),
     )
 
