@@ -21,7 +21,7 @@ from facexcli.config import resolve
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, OutputError
 from facexcli.events import StageFinished, StageStarted
-from facexcli.faces.align import crop_from_frame, resample
+from facexcli.faces.align import resample
 from facexcli.faces.choose import choose_analyzer
 from facexcli.fusion.compose import Look
 from facexcli.geometry.model3d import Pose, fit_pose, personal_shape, project, rotation_matrix
@@ -30,7 +30,7 @@ from facexcli.media.color import rgb_roi
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image, write_image
 from facexcli.media.scan import read_frames_rgb
-from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
+from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter, PlacedFace
 from facexcli.pipeline.parallel import StageClock, ordered_map
 from facexcli.pipeline.people import face_in
 from facexcli.pipeline.plan import plan_reenact, plan_swap
@@ -169,8 +169,8 @@ def animate(photograph: Path) -> Iterator[Array]:
     analyzer.close()
     engine = open_engine("mesh", "reenact").engine
     shape = CropShape(engine.spec.templates["reenact"], CROP_PX, size_px)
-    matrix = crop_from_frame(face.landmarks_px, shape.template, CROP_PX)
-    crop = shape.crop_of(rgb, (0, 0, *size_px), matrix, face, 0, 0)
+    crop = shape.crop_still(rgb, face)
+    placed = PlacedFace(0, face, crop.crop_from_frame)
     time_s = np.arange(FRAME_COUNT) / FRAME_RATE
     identity = engine.prepare([crop], Motion(np.arange(FRAME_COUNT), perform(face.landmarks_px, time_s)))
     painter = Painter(engine, recipe_named("reenact"), Look(), shape, StageClock())
@@ -178,7 +178,7 @@ def animate(photograph: Path) -> Iterator[Array]:
 
     def picture(index: int) -> Array:
         moved: dict[str, Crop] = dict.fromkeys(MOTION, replace(crop, frame_index=index))
-        painted = painter.paint(Job(still, [CanvasFace(0, face, identity, moved)]))
+        painted = painter.paint(Job(still, [CanvasFace(placed, identity, queries=moved)]))
         seen = camera(float(time_s[index]), size_px)
         return resample(rgb_roi(painted.frame, (0, 0, *size_px)), seen, SIZE_PX)
 

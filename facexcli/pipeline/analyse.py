@@ -11,11 +11,12 @@ import numpy as np
 from facexcli.events import StageAdvanced, StageFinished, StageStarted, Warned
 from facexcli.faces.shots import ShotDetector
 from facexcli.faces.smooth import smooth_track
+from facexcli.faces.source import find_faces
 from facexcli.faces.track import FaceTracker
 from facexcli.geometry.model3d import fit_poses
 from facexcli.media.image import read_image
 from facexcli.media.scan import AnalysisReader
-from facexcli.types import Analysis, Face, Motion, Shot, Track
+from facexcli.types import Analysis, Motion, Shot, Track
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -59,11 +60,8 @@ def with_poses(track: Track, sample_aspect_ratio: Fraction) -> Track:
 def _analyse_still(info: MediaInfo, analyzer: Analyzer) -> Analysis:
     rgb = read_image(info.path)
     tracks = []
-    for number, detection in enumerate(analyzer.detect(rgb, thorough=True)):
-        landmarks = analyzer.landmarks(rgb, detection.box_px).landmarks_px
-        embedding = analyzer.embed(rgb, landmarks)
-        face = Face(detection.box_px, landmarks, detection.score, embedding)
-        tracks.append(with_poses(Track(number, 0, (0,), (face,), embedding), info.sample_aspect_ratio))
+    for number, face in enumerate(find_faces(rgb, analyzer)):
+        tracks.append(with_poses(Track(number, 0, (0,), (face,), face.embedding), info.sample_aspect_ratio))
     return Analysis(info, 1, (Shot(0, 1),), tuple(tracks), analyzer.name)
 
 

@@ -9,29 +9,60 @@ import cv2
 import numpy as np
 
 from facexcli.faces.align import crop_box, crop_from_frame, take_crop, transform_points
+from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.compose import Composite, Look, compose
 from facexcli.media.color import put_roi, rgb_roi
 from facexcli.types import Crop, EditRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from fractions import Fraction
 
     from facexcli.engines.base import Engine
     from facexcli.pipeline.parallel import StageClock
     from facexcli.recipes import Recipe
-    from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName
+    from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
 
 RoiBox = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class CanvasFace:
-    """A face to paint over: where it is, and the identity state that `Engine.prepare` made for its track."""
+class PlacedFace:
+    """A face of a track, and the steady matrix crop_from_frame, float64 (3, 3), that its crop is cut by."""
 
     track_id: int
     face: Face
+    crop_from_frame: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """The face of another video that provides `attributes`, still in its frame: it is cut when it is needed."""
+
+    frame: Frame
+    placed: PlacedFace
+    shape: CropShape
+    attributes: tuple[str, ...]
+
+    def providers(self) -> Mapping[str, Crop]:
+        crop, _ = self.shape.cut(self.frame, self.placed)
+        return dict.fromkeys(self.attributes, crop)
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasFace:
+    """A face to paint over, the identity state that `Engine.prepare` made for it, and who moves it, if anybody does.
+
+    `queries` are the crops of stills that provide single attributes.
+    """
+
+    placed: PlacedFace
     identity: Any
-    providers: Mapping[str, Crop] = field(default_factory=dict)
+    mover: Mover | None = None
+    queries: Mapping[str, Crop] = field(default_factory=dict)
+
+    def providers(self) -> Mapping[str, Crop]:
+        return {**self.queries, **(self.mover.providers() if self.mover else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +96,36 @@ class CropShape:
         display = (info.display_width_px, info.display_height_px)
         return cls(template, size_px, display, display_aspect_ratio(info))
 
-    def cut(self, frame: Frame, face: Face, track_id: int) -> tuple[Crop, RoiBox]:
-        """The crop of a face, and the part of the frame that it lies in."""
-        matrix = crop_from_frame(face.landmarks_px, self.template, self.size_px, self.sample_aspect_ratio)
-        box = crop_box(matrix, self.size_px, self.frame_size_px)
-        return self.crop_of(rgb_roi(frame, box), box, matrix, face, frame.index, track_id), box
+    def place(self, tracks: Sequence[Track], frame_rate: Fraction, steadiness: float) -> FacesByFrame:
+        """Which faces each frame has, small ones first, so that near ones are painted over them."""
+        frames: FacesByFrame = {}
+        for track in tracks:
+            matrices = steady_alignments(
+                track, self.template, self.size_px, frame_rate, steadiness, self.sample_aspect_ratio
+            )
+            for index, face, matrix in zip(track.frame_indices, track.faces, matrices, strict=True):
+                frames.setdefault(index, []).append(PlacedFace(track.id, face, matrix))
+        for faces in frames.values():
+            faces.sort(key=lambda placed: placed.face.box_px[3] - placed.face.box_px[1])
+        return frames
 
-    def crop_of(
-        self, rgb_region: Array, box: RoiBox, matrix: Array, face: Face, frame_index: int, track_id: int
-    ) -> Crop:
+    def cut(self, frame: Frame, placed: PlacedFace) -> tuple[Crop, RoiBox]:
+        """The crop of a face, and the part of the frame that it lies in."""
+        box = crop_box(placed.crop_from_frame, self.size_px, self.frame_size_px)
+        return self.crop_of(rgb_roi(frame, box), box, placed, frame.index), box
+
+    def crop_of(self, rgb_region: Array, box: RoiBox, placed: PlacedFace, frame_index: int = 0) -> Crop:
+        """The crop of a face out of the part `box` of its frame."""
+        matrix = placed.crop_from_frame
         rgb, valid = take_crop(rgb_region, box[:2], matrix, self.size_px)
-        landmarks = transform_points(matrix, face.landmarks_px).astype(np.float32)
-        return Crop(rgb, matrix, landmarks, self.template, frame_index, track_id, valid)
+        landmarks = transform_points(matrix, placed.face.landmarks_px).astype(np.float32)
+        return Crop(rgb, matrix, landmarks, self.template, frame_index, placed.track_id, valid)
+
+    def crop_still(self, rgb: Array, face: Face) -> Crop:
+        """The crop of a face in a picture of its own."""
+        matrix = crop_from_frame(face.landmarks_px, self.template, self.size_px, self.sample_aspect_ratio)
+        height, width = rgb.shape[:2]
+        return self.crop_of(rgb, (0, 0, width, height), PlacedFace(0, face, matrix))
 
 
 def display_aspect_ratio(info: MediaInfo) -> float:
@@ -91,6 +140,9 @@ def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
     return large_enough[0] if large_enough else max(sizes_px)
 
 
+FacesByFrame = dict[int, list[PlacedFace]]
+
+
 class Painter:
     """Paints a batch of frames with one engine, in whatever order the batches come, from several threads."""
 
@@ -103,18 +155,16 @@ class Painter:
         warnings: list[str] = []
         for canvas_face in job.faces:
             with self._clock.measure("crop"):
-                crop, box = self._shape.cut(frame, canvas_face.face, canvas_face.track_id)
+                crop, box = self._shape.cut(frame, canvas_face.placed)
+                request = EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers())
             with self._clock.measure("engine"):
-                (patch,) = self._engine.render([self._request(crop, canvas_face)])
+                (patch,) = self._engine.render([request])
             with self._clock.measure("fusion"):
                 composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights)
             with self._clock.measure("paste"):
                 frame = paste(frame, box, crop, composite)
             warnings += patch.warnings
-        return Painted(frame, tuple(face.track_id for face in job.faces), tuple(warnings))
-
-    def _request(self, crop: Crop, canvas_face: CanvasFace) -> EditRequest:
-        return EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers)
+        return Painted(frame, tuple(face.placed.track_id for face in job.faces), tuple(warnings))
 
 
 def paste(frame: Frame, box: RoiBox, crop: Crop, composite: Composite) -> Frame:

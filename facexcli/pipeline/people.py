@@ -73,11 +73,8 @@ def face_in(path: Path, rgb: Array, analyzer: Analyzer) -> Face:
 def still_crop(path: Path, analyzer: Analyzer, template: TemplateName, size_px: int) -> Crop:
     """The aligned face of a still. Raises InputError or NoFaceError, naming the file."""
     rgb = read_image(path)
-    face = face_in(path, rgb, analyzer)
     height, width = rgb.shape[:2]
-    shape = CropShape(template, size_px, (width, height))
-    matrix = crop_from_frame(face.landmarks_px, template, size_px)
-    return shape.crop_of(rgb, (0, 0, width, height), matrix, face, 0, 0)
+    return CropShape(template, size_px, (width, height)).crop_still(rgb, face_in(path, rgb, analyzer))
 
 
 def crop_px_for(tracks: Sequence[Track], template: TemplateName, aspect_ratio: float, sizes_px: Sequence[int]) -> int:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image
 from facexcli.media.reader import FrameReader
-from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painted, Painter
+from facexcli.pipeline.painter import CanvasFace, CropShape, FacesByFrame, Job, Mover, Painted, Painter
 from facexcli.pipeline.parallel import StageClock, ordered_map
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping
 
     from facexcli.pipeline.people import Identities
-    from facexcli.types import Face, Frame, MediaInfo, Track
+    from facexcli.types import Crop, Frame, MediaInfo
 
 WORKERS = 2
 """Threads that paint: enough to hide the Python parts of one behind the OpenCV parts of the other."""
@@ -41,40 +41,41 @@ class RenderCounts:
     doubts: Mapping[str, int]
 
 
-def swap_jobs(frames: Iterator[Frame], tracks: Sequence[Track], identities: Identities) -> Iterator[Job]:
-    """Each frame of the canvas with the faces of `tracks` in it."""
-    at = faces_by_frame(tracks)
+def swap_jobs(
+    frames: Iterator[Frame], faces: FacesByFrame, identities: Identities, queries: Mapping[str, Crop]
+) -> Iterator[Job]:
+    """Each frame of the canvas with its faces."""
     for frame in frames:
-        faces = at.get(frame.index, ())
-        yield Job(frame, [CanvasFace(track.id, face, identities[track.id]) for track, face in faces])
+        here = faces.get(frame.index, ())
+        yield Job(frame, [CanvasFace(placed, identities[placed.track_id], queries=queries) for placed in here])
 
 
 @dataclass(frozen=True, slots=True)
 class Driving:
     """The faces that move, and how to cut them out of their video."""
 
-    tracks: Sequence[Track]
+    faces: FacesByFrame
     shape: CropShape
     identities: Identities
+    attributes: tuple[str, ...]
 
 
 def reenact_jobs(
-    canvas_frames: Iterator[Frame], canvas_tracks: Sequence[Track], driving_frames: Iterator[Frame], driving: Driving
+    canvas_frames: Iterator[Frame], canvas_faces: FacesByFrame, driving_frames: Iterator[Frame], driving: Driving
 ) -> Iterator[Job]:
-    """The canvas's picture on the driving video's time, with the driving face as provider of the motion.
+    """The canvas's picture on the driving video's time, with the nearest driving face as provider of the motion.
 
     A driving frame without a face leaves the canvas as it is. The result ends with the shorter of the two.
     """
-    canvas_at, driving_at = faces_by_frame(canvas_tracks), faces_by_frame(driving.tracks)
     for frame, picture in zip(driving_frames, canvas_frames, strict=False):
         canvas = replace(picture, index=frame.index, pts=frame.pts, time_base=frame.time_base, duration=frame.duration)
-        movers = driving_at.get(frame.index, ())[-1:]
-        faces = []
-        for mover, face in movers:
-            crop, _ = driving.shape.cut(frame, face, mover.id)
-            providers = dict.fromkeys(("pose", "expression", "gaze"), crop)
-            for track, canvas_face in canvas_at.get(picture.index, ()):
-                faces.append(CanvasFace(track.id, canvas_face, driving.identities[mover.id], providers))
+        faces = [
+            CanvasFace(
+                placed, driving.identities[mover.track_id], Mover(frame, mover, driving.shape, driving.attributes)
+            )
+            for mover in driving.faces.get(frame.index, ())[-1:]
+            for placed in canvas_faces.get(picture.index, ())
+        ]
         yield Job(canvas, faces)
 
 
@@ -86,17 +87,6 @@ def canvas_stream(info: MediaInfo) -> Generator[Frame]:
             yield still
     with FrameReader(info.path, info) as reader:
         yield from reader
-
-
-def faces_by_frame(tracks: Sequence[Track]) -> dict[int, list[tuple[Track, Face]]]:
-    """Which faces each frame has, far ones first, so that near ones are painted over them."""
-    frames: dict[int, list[tuple[Track, Face]]] = {}
-    for track in tracks:
-        for index, face in zip(track.frame_indices, track.faces, strict=True):
-            frames.setdefault(index, []).append((track, face))
-    for faces in frames.values():
-        faces.sort(key=lambda item: item[1].box_px[3] - item[1].box_px[1])
-    return frames
 
 
 def render(

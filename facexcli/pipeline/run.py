@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from facexcli.device import choose_device
@@ -24,10 +25,14 @@ from facexcli.pipeline.result import RunResult
 from facexcli.provenance import synthetic_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facexcli.engines.base import Engine
     from facexcli.events import Event
     from facexcli.faces.base import Analyzer
+    from facexcli.pipeline.painter import FacesByFrame
     from facexcli.pipeline.plan import Plan
+    from facexcli.types import Crop, MediaInfo, Track
 
 
 def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -> RunResult:
@@ -95,8 +100,17 @@ class _Run:
             identities = {
                 track.id: self._engine.prepare(stills, motion_of(track, info.sample_aspect_ratio)) for track in tracks
             }
-        painter = self._painter(CropShape.of(info, self._template, size_px))
-        return output.write(VideoFormat.from_media(info), lambda frames: swap_jobs(frames, tracks, identities), painter)
+            queries: dict[str, Crop] = {
+                attribute: still_crop(item.path, self._analyzer, self._template, size_px)
+                for attribute, item in self._plan.queries.items()
+            }
+        shape = CropShape.of(info, self._template, size_px)
+        faces = self._place(tracks, shape, info)
+        return output.write(
+            VideoFormat.from_media(info),
+            lambda frames: swap_jobs(frames, faces, identities, queries),
+            self._painter(shape),
+        )
 
     def _reenact(self) -> RenderCounts:
         assert self._plan.driving is not None
@@ -115,15 +129,21 @@ class _Run:
                 track.id: self._engine.prepare([source], motion_of(track, moving.sample_aspect_ratio))
                 for track in movers
             }
-        driving = Driving(movers, CropShape.of(moving, self._template, min(sizes_px)), identities)
-        painter = self._painter(CropShape.of(canvas, self._template, size_px))
+        driving_shape = CropShape.of(moving, self._template, min(sizes_px))
+        driving_faces = self._place(movers, driving_shape, moving)
+        driving = Driving(driving_faces, driving_shape, identities, self._recipe.provided_by("driving"))
+        shape = CropShape.of(canvas, self._template, size_px)
+        canvas_faces = self._place(portrait, shape, canvas)
         output = Output(self._plan, moving, self._reporter, self._clock)
         with closing(canvas_stream(canvas)) as pictures:
             return output.write(
                 canvas_format(canvas, moving),
-                lambda frames: reenact_jobs(pictures, portrait, frames, driving),
-                painter,
+                lambda frames: reenact_jobs(pictures, canvas_faces, frames, driving),
+                self._painter(shape),
             )
+
+    def _place(self, tracks: Sequence[Track], shape: CropShape, info: MediaInfo) -> FacesByFrame:
+        return shape.place(tracks, info.frame_rate or Fraction(25), self._settings.look.smooth)
 
     def _painter(self, shape: CropShape) -> Painter:
         chosen = self._settings.look

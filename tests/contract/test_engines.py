@@ -11,7 +11,6 @@ import pytest
 from facexcli.engines.base import Engine
 from facexcli.engines.registry import engine_factories, open_engine
 from facexcli.errors import NoFaceError, UsageError
-from facexcli.faces.align import crop_from_frame
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
@@ -44,11 +43,8 @@ class _Cropper:
 
     def crop(self, name: str, template: TemplateName, size_px: int) -> Crop:
         rgb = read_image(self._folder / f"{name}.jpg")
-        face = find_source_face(rgb, self._analyzer)
         height, width = rgb.shape[:2]
-        matrix = crop_from_frame(face.landmarks_px, template, size_px)
-        shape = CropShape(template, size_px, (width, height))
-        return shape.crop_of(rgb, (0, 0, width, height), matrix, face, 0, 0)
+        return CropShape(template, size_px, (width, height)).crop_still(rgb, find_source_face(rgb, self._analyzer))
 
 
 def requests_for(engine: Engine, recipe: Recipe, cropper: _Cropper, size_px: int) -> list[EditRequest]:
