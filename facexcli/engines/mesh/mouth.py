@@ -66,7 +66,8 @@ def find_seam(rgb: Array, landmarks_px: Array, unit_px: float) -> Array:
     right = across / np.linalg.norm(across)
     down = np.array([-right[1], right[0]])
     # The seam runs nearly up to the outer corners; an opening that ended short of them would leave a dark line beside
-    # it. corners = inner[[0, 4]] + 0.6 * (result[[48, 54]] - inner[[0, 4]])
+    # it.
+    corners = inner[[0, 4]] + 0.6 * (result[[48, 54]] - inner[[0, 4]])
     middle = np.array([corners[0], *(inner[[1, 2, 3]] + inner[[7, 6, 5]]) / 2, corners[1]])
     light = cv2.GaussianBlur(rgb, (0, 0), max(0.012 * unit_px, 0.5)).astype(np.float32).mean(axis=2)
     steps = np.linspace(-0.07, 0.07, 57) * unit_px
