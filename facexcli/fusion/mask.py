@@ -104,7 +104,7 @@ def face_alpha(landmarks_px: Array, size_px: int, recipe: Recipe, feather: float
         forehead: up to the hairline, else up to the brows.
 
     Returns:
-        float32 (size, size) in 0..1, exactly 0 outside the outline and along the crop's rim.
+        float32 (size, size) in 0..1, exactly 0 from six pixels outside the outline on, and along the crop's rim.
     """
     unit = face_unit_px(landmarks_px)
     half = round(size_px / 2)

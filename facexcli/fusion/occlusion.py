@@ -86,7 +86,7 @@ def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128
     lenses = _dark_lenses(distance, points, unit)
     if lenses is not None:
         soft = np.maximum(soft, lenses)
-    return np.asarray(1 - cv2.GaussianBlur(soft, (0, 0), max(0.7, 0.02 * unit)), np.float32)
+    return np.asarray(1 - np.clip(cv2.GaussianBlur(soft, (0, 0), max(0.7, 0.02 * unit)), 0, 1), np.float32)
 
 
 def _connected(covering: Array, inside: Array) -> Array:

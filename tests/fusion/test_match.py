@@ -1,0 +1,66 @@
+"""A patch takes over the canvas's light and sharpness, and nothing else of it."""
+
+import cv2
+import numpy as np
+
+from facexcli.fusion.match import light_gain, match_light, match_sharpness
+
+SIZE_PX, SIDE = 128, 48
+
+
+def texture(seed: int, sigma: float = 1.0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 1, (SIZE_PX, SIZE_PX, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma)
+    return np.clip(0.5 + 0.1 * smooth / smooth.std(), 0.05, 0.95).astype(np.float32)
+
+
+def side_light() -> np.ndarray:
+    ramp = np.linspace(0.5, 1.2, SIZE_PX, dtype=np.float32)
+    return ramp[None, :, None] * np.array([1.0, 0.8, 0.6], np.float32)
+
+
+def test_side_light_is_carried_over():
+    patch = texture(1)
+    matched = match_light(patch, patch * side_light(), np.ones((SIDE, SIDE), np.float32), 12)
+    inner = slice(24, -24)
+    # The ramp is bent where the blur meets the rim; within it one 8-bit step in ten remains.
+    assert np.abs(matched - patch * side_light())[inner, inner].mean() < 0.02
+
+
+def test_detail_stays_the_patch_own():
+    patch, canvas = texture(1), texture(2)
+    matched = match_light(patch, canvas, np.ones((SIDE, SIDE), np.float32), 20)
+    fine = [picture - cv2.GaussianBlur(picture, (0, 0), 2) for picture in (patch, canvas, matched)]
+    assert np.corrcoef(fine[2].ravel(), fine[0].ravel())[0, 1] > 0.95
+    assert abs(np.corrcoef(fine[2].ravel(), fine[1].ravel())[0, 1]) < 0.1
+
+
+def test_hair_does_not_darken_the_skin_beside_it():
+    patch = np.full((SIZE_PX, SIZE_PX, 3), 0.6, np.float32)
+    canvas = patch.copy()
+    canvas[:, : SIZE_PX // 2] = 0.05
+    weight = np.ones((SIDE, SIDE), np.float32)
+    weight[:, : SIDE // 2 + 1] = 0
+    np.testing.assert_allclose(light_gain(patch, canvas, weight, 16, SIDE), 1, atol=0.02)
+
+
+def test_without_any_skin_the_patch_stays():
+    patch = texture(3)
+    np.testing.assert_allclose(match_light(patch, texture(4), np.zeros((SIDE, SIDE), np.float32), 12), patch, atol=1e-3)
+
+
+def test_a_soft_canvas_makes_the_patch_soft():
+    patch = texture(1)
+    canvas = cv2.GaussianBlur(texture(2), (0, 0), 3)
+    weight = np.ones((SIZE_PX, SIZE_PX), np.float32)
+
+    def detail(picture: np.ndarray) -> float:
+        return float(np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 1.5)).mean())
+
+    assert detail(match_sharpness(patch, canvas, weight)) < 0.3 * detail(patch)
+
+
+def test_an_equally_sharp_patch_is_left_alone():
+    patch = texture(1)
+    matched = match_sharpness(patch, patch, np.ones((SIZE_PX, SIZE_PX), np.float32))
+    np.testing.assert_allclose(matched, patch, atol=1e-4)
