@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
 from facexcli.errors import InputError, OutputError
 from facexcli.media.atomic import AtomicFile
@@ -56,8 +56,10 @@ def read_animation(path: Path) -> Iterator[tuple[Array, int]]:
         raise InputError(f"{path} is a damaged image ({_short(error)})") from error
 
 
-def write_image(path: Path, rgb: Array, quality: int = 95) -> None:
+def write_image(path: Path, rgb: Array, quality: int = 95, xmp: str = "") -> None:
     """Write uint8 (H, W, 3) RGB as .png, .jpg or .webp, by suffix. An existing file is replaced when all is written.
+
+    `xmp`, an XMP packet (ISO 16684-1), is put where each format keeps it.
 
     Raises OutputError for an unknown suffix or a place that cannot be written.
     """
@@ -66,10 +68,21 @@ def write_image(path: Path, rgb: Array, quality: int = 95) -> None:
     with AtomicFile(path) as target:
         try:
             picture = Image.fromarray(np.ascontiguousarray(rgb))
-            picture.save(target.temporary, format=_FORMATS[path.suffix.lower()], quality=quality, subsampling=0)
+            kind = _FORMATS[path.suffix.lower()]
+            picture.save(target.temporary, format=kind, quality=quality, subsampling=0, **_metadata(kind, xmp))
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
         target.commit()
+
+
+def _metadata(kind: str, xmp: str) -> dict[str, Any]:
+    if not xmp:
+        return {}
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp)
+        return {"pnginfo": text}
+    return {"xmp": xmp.encode()}
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -89,8 +89,10 @@ def _runs(indices: Sequence[int]) -> list[list[int]]:
 
 
 def _small_frames(info: MediaInfo, frames: Iterator[Frame], max_side_px: int) -> Iterator[SmallFrame]:
-    shrink = min(1.0, max_side_px / max(info.width_px, info.height_px))
-    width, height = max(1, round(info.width_px * shrink)), max(1, round(info.height_px * shrink))
+    # Faces are looked for in square pixels; the scales give the sample aspect ratio back.
+    square_width = float(info.width_px * info.sample_aspect_ratio)
+    shrink = min(1.0, max_side_px / max(square_width, info.height_px))
+    width, height = max(1, round(square_width * shrink)), max(1, round(info.height_px * shrink))
     scaler = VideoReformatter()
     for frame in frames:
         rgb = oriented(_shrunk(scaler, frame, width, height), frame.rotation_deg, frame.mirrored)

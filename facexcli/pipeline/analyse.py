@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,9 @@ from facexcli.media.scan import AnalysisReader
 from facexcli.types import Analysis, Motion, Shot, Track
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from facexcli.events import Reporter, StageName
     from facexcli.faces.base import Analyzer
+    from facexcli.media.reader import Position
     from facexcli.types import MediaInfo
 
 ANALYSIS_SIDE_PX = 640
@@ -30,14 +30,33 @@ ANALYSIS_SIDE_PX = 640
 _REPORT_EVERY_S = 0.2
 
 
-def analyse_media(info: MediaInfo, analyzer: Analyzer, smooth: float, reporter: Reporter, stage: StageName) -> Analysis:
+@dataclass(frozen=True, slots=True)
+class FrameRange:
+    """The part of a video that is analysed; positions as `FrameReader` takes them, None for its ends."""
+
+    start: Position | None = None
+    stop: Position | None = None
+
+
+WHOLE = FrameRange()
+
+
+def analyse_media(
+    info: MediaInfo,
+    analyzer: Analyzer,
+    smooth: float,
+    reporter: Reporter,
+    stage: StageName,
+    part: FrameRange = WHOLE,
+) -> Analysis:
     """Find every face of an image or a video, track it, smooth it and fit its pose.
 
-    `smooth` in 0..1 is the steadiness asked for. Raises InputError for a file that cannot be decoded.
+    `smooth` in 0..1 is the steadiness asked for. Frame indices are those of the whole file, whatever the part. Raises
+    InputError for a file that cannot be decoded.
     """
     if info.kind == "image":
         return _analyse_still(info, analyzer)
-    return _analyse_video(info, analyzer, smooth, reporter, stage)
+    return _analyse_video(info, analyzer, smooth, reporter, stage, part)
 
 
 def motion_of(track: Track, sample_aspect_ratio: Fraction) -> Motion:
@@ -66,21 +85,26 @@ def _analyse_still(info: MediaInfo, analyzer: Analyzer) -> Analysis:
 
 
 def _analyse_video(
-    info: MediaInfo, analyzer: Analyzer, smooth: float, reporter: Reporter, stage: StageName
+    info: MediaInfo,
+    analyzer: Analyzer,
+    smooth: float,
+    reporter: Reporter,
+    stage: StageName,
+    part: FrameRange,
 ) -> Analysis:
     rate = info.frame_rate or 25
     tracker = FaceTracker(analyzer, frame_rate=rate)
     cuts = ShotDetector(rate)
-    progress = StageProgress(reporter, stage, info.frame_count_from_header)
-    borders = [0]
-    count = 0
-    with AnalysisReader(info.path, info, max_side_px=ANALYSIS_SIDE_PX) as reader:
+    progress = StageProgress(reporter, stage, frame_total(info, part))
+    starts: list[int] = []
+    end = 0
+    with AnalysisReader(info.path, info, max_side_px=ANALYSIS_SIDE_PX, start=part.start, stop=part.stop) as reader:
         for index, _pts, rgb, scale in reader:
             is_cut = cuts.feed(index, rgb)
-            if is_cut:
-                borders.append(index)
+            if is_cut or not starts:
+                starts.append(index)
             tracker.feed(index, rgb, scale, is_cut)
-            count = index + 1
+            end = index + 1
             progress.advance()
         warnings = tuple(reader.warnings)
     for warning in warnings:
@@ -88,14 +112,24 @@ def _analyse_video(
     tracks = (smooth_track(track, rate, smooth) for track in tracker.finish())
     result = Analysis(
         media=info,
-        frame_count=count,
-        shots=tuple(Shot(start, stop) for start, stop in zip(borders, [*borders[1:], count], strict=True)),
+        frame_count=end - starts[0] if starts else 0,
+        shots=tuple(Shot(start, stop) for start, stop in zip(starts, [*starts[1:], end][: len(starts)], strict=True)),
         tracks=tuple(with_poses(track, info.sample_aspect_ratio) for track in tracks),
         analyzer=analyzer.name,
         warnings=warnings,
     )
     progress.finish()
     return result
+
+
+def frame_total(info: MediaInfo, part: FrameRange) -> int | None:
+    """How many frames a part has, as far as the header tells."""
+    total = info.frame_count_from_header
+    rate = info.frame_rate or Fraction(25)
+    start, stop = (round(place * rate) if isinstance(place, Fraction) else place for place in (part.start, part.stop))
+    if stop is not None:
+        total = min(stop, total) if total else stop
+    return max(0, total - (start or 0)) if total else None
 
 
 class StageProgress:

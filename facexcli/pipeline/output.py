@@ -17,9 +17,9 @@ from facexcli.media.frames import SRGB
 from facexcli.media.image import write_image
 from facexcli.media.reader import FrameReader
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
-from facexcli.pipeline.analyse import StageProgress
+from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
 from facexcli.pipeline.render import RenderCounts, render
-from facexcli.provenance import synthetic_tags
+from facexcli.provenance import synthetic_tags, synthetic_xmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,22 +86,11 @@ class Output:
         return counts
 
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
-        sink = _PictureSink(self._plan.output)
+        sink = _PictureSink(self._plan.output, synthetic_xmp(self._plan.task, self._plan.engine))
         return render(jobs, painter, sink, self._progress(), self._clock)
 
     def _progress(self) -> StageProgress:
-        return StageProgress(self._reporter, "render", self._frame_total())
-
-    def _frame_total(self) -> int | None:
-        """How many frames the range has, as far as the header tells."""
-        info, total = self._timeline, self._timeline.frame_count_from_header
-        rate = info.frame_rate or Fraction(25)
-        start, stop = (
-            round(place * rate) if isinstance(place, Fraction) else place for place in (self._start, self._stop)
-        )
-        if stop is not None:
-            total = min(stop, total) if total else stop
-        return max(0, total - (start or 0)) if total else None
+        return StageProgress(self._reporter, "render", frame_total(self._timeline, FrameRange(self._start, self._stop)))
 
     def _range_s(self, first: Frame) -> tuple[Fraction | None, Fraction | None]:
         """Start and end of the range on the timeline's clock; None where nothing is cut off."""
@@ -120,18 +109,18 @@ class Output:
 
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
-            self._reporter.emit(Warned(warning))
+            self._reporter.emit(Warned(f"{self._timeline.path}: {warning}"))
 
 
 class _PictureSink:
     """Writes the one frame of a still."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, xmp: str) -> None:
+        self._path, self._xmp = path, xmp
 
     def write(self, frame: Frame) -> None:
         height, width = frame.planes[0].shape[:2]
-        write_image(self._path, rgb_roi(frame, (0, 0, width, height)))
+        write_image(self._path, rgb_roi(frame, (0, 0, width, height)), xmp=self._xmp)
 
 
 def canvas_format(canvas: MediaInfo, timeline: MediaInfo) -> VideoFormat:

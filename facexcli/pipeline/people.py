@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facexcli.config import parse_trim
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed
 from facexcli.faces.align import crop_from_frame
 from facexcli.faces.select import select_tracks
 from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
-from facexcli.pipeline.analyse import analyse_media, with_poses
+from facexcli.pipeline.analyse import FrameRange, analyse_media, with_poses
 from facexcli.pipeline.analysis_io import load_analysis
 from facexcli.pipeline.painter import CropShape, choose_crop_px
 from facexcli.types import Track
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 def find_people(
     info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter, stage: StageName = "analyse"
 ) -> Analysis:
-    """Analyse a file, or read the analysis that the user saved. Raises InputError or UsageError."""
+    """Analyse the chosen range of a file, or read the analysis that the user saved. Raises InputError or UsageError."""
     saved = settings.people.analysis
     if saved is not None:
         reporter.emit(Informed(f"faces of {info.path} read from {saved}"))
         return load_analysis(saved, info.path)
-    return analyse_media(info, analyzer, settings.look.smooth, reporter, stage)
+    part = FrameRange(*parse_trim(settings.range.trim))
+    return analyse_media(info, analyzer, settings.look.smooth, reporter, stage, part)
 
 
 def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) -> list[Track]:

@@ -161,7 +161,7 @@ class _Run:
 
 
 class _Listening:
-    """Passes events on and remembers the warnings for the result."""
+    """Passes events on, each warning once, and remembers the warnings for the result."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -169,5 +169,7 @@ class _Listening:
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Warned):
+            if event.message in self.warnings:  # both passes over a file meet the same damage
+                return
             self.warnings.append(event.message)
         self._reporter.emit(event)

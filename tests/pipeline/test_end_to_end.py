@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from facexcli.api import reenact, swap
 from facexcli.config import resolve
@@ -112,7 +113,8 @@ def test_trim_cuts_the_same_frames_out_of_picture_and_sound(
     result = swap(portrait, talking_clip, output, settings=with_flags(codec="ffv1", trim="#4..#10"))
     assert result.frames == 6
     for whole, part in zip(frames_of(lossless_swap)[4:10], frames_of(output), strict=True):
-        assert np.array_equal(whole.planes[0], part.planes[0])
+        # Smoothing sees less of the track, so the faces are alike and not the same.
+        assert np.abs(whole.planes[0].astype(int) - part.planes[0]).mean() < 0.5
     times = [time_s for time_s, _ in sound_of(output)]
     assert 0 <= times[0] < 0.05
     assert times[-1] < 6 / 25 + 0.05
@@ -141,6 +143,8 @@ def test_a_still_can_be_swapped_into_a_still(eval_data: Path, portrait: Path, tm
     assert before.shape == after.shape
     changed = np.any(before != after, axis=2)
     assert 0.03 < changed.mean() < 0.3
+    with Image.open(output) as picture:
+        assert "compositeSynthetic" in str(picture.getxmp())
 
 
 def test_a_reenactment_has_the_picture_of_the_source_and_the_time_and_sound_of_the_driving_video(
