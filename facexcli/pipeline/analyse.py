@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facexcli.errors import InputError
 from facexcli.events import StageAdvanced, StageFinished, StageStarted, Warned
 from facexcli.faces.shots import ShotDetector
 from facexcli.faces.smooth import smooth_track
@@ -109,11 +110,15 @@ def _analyse_video(
         warnings = tuple(reader.warnings)
     for warning in warnings:
         reporter.emit(Warned(f"{info.path}: {warning}"))
+    if not starts:
+        raise InputError(
+            f"{info.path}: there is no frame in the chosen range", "--trim START..END, as `facex swap --help` says"
+        )
     tracks = (smooth_track(track, rate, smooth) for track in tracker.finish())
     result = Analysis(
         media=info,
-        frame_count=end - starts[0] if starts else 0,
-        shots=tuple(Shot(start, stop) for start, stop in zip(starts, [*starts[1:], end][: len(starts)], strict=True)),
+        frame_count=end - starts[0],
+        shots=tuple(Shot(start, stop) for start, stop in zip(starts, [*starts[1:], end], strict=True)),
         tracks=tuple(with_poses(track, info.sample_aspect_ratio) for track in tracks),
         analyzer=analyzer.name,
         warnings=warnings,
