@@ -48,6 +48,11 @@ class Pose:
     def roll_deg(self) -> float:
         return float(np.degrees(np.arctan2(self.rotation[1, 0], self.rotation[0, 0])))
 
+    @property
+    def angles_deg(self) -> Array:
+        """Yaw, pitch and roll, float64 (3,); `rotation_matrix(*angles_deg)` is `rotation`."""
+        return np.array([self.yaw_deg, self.pitch_deg, self.roll_deg])
+
 
 @dataclass(frozen=True, slots=True)
 class NeutralFace:

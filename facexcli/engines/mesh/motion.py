@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 
 from facexcli.engines.mesh.eyelids import close_eye
+from facexcli.engines.mesh.head import HEAD_CENTRE, Turn, centre_px, turn_head
 from facexcli.engines.mesh.lips import LIP_LINE, mouth_gap, move_lips
 from facexcli.engines.mesh.mouth import SHUT, paint_mouth
 from facexcli.engines.mesh.performance import STILL, Gesture, Performance, perform
-from facexcli.engines.mesh.portrait import Portrait, head_centre, prepare_portrait
+from facexcli.engines.mesh.portrait import Portrait, prepare_portrait
 from facexcli.geometry.face_shape import BROWS, EYES, OUTLINE
-from facexcli.geometry.model3d import Pose, project
+from facexcli.geometry.model3d import Pose, project, rotation_matrix
 from facexcli.geometry.warp import ThinPlate, warp_image
 from facexcli.types import Array, Patch
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _GRID_PX = 8
 _FINE_GRID_PX = 2
+_MOST_TURN_DEG = np.array([36.0, 30.0, 60.0])
+_MOST_SHIFT = 0.7
+"""Yaw, pitch and roll, and face units, that the head of a portrait may go at most."""
 _JAW_PROFILE = np.sin(np.linspace(0, np.pi, 17)) ** 1.5
 _TEETH_EDGE = 0.035
 """Face units from the resting upper lip's inner edge down to the edge of the upper teeth."""
@@ -45,22 +49,24 @@ def prepare_motion(sources: Sequence[Crop], motion: Motion | None) -> MotionStat
 def render_motion(state: MotionState, request: EditRequest) -> Patch:
     portrait = state.portrait
     gesture = _gesture(state, request)
-    pose = _posed(portrait, gesture)
     shape = _expressed(portrait, gesture)
-    targets = project(shape, pose)
-    source_map = _source_map(portrait, pose, targets)
+    pose = _posed(portrait, gesture)
+    turn = turn_head(portrait.head, pose)
+    expressed_px = _met(turn, project(shape, portrait.pose), project(shape, pose))
+    source_map = compose(turn.source_map, portrait, expressed_px)
     moved = warp_image(portrait.rgb, source_map)
     for eye, points, opening in zip(portrait.eyes, EYES, gesture.lids, strict=True):
-        box = _eye_box(targets[points], eye.half_width_px, portrait.size_px)
+        box = _eye_box(turn.of_points(portrait.points_px[points]), eye.half_width_px, portrait.size_px)
         x0, y0, x1, y1 = box
         moved[y0:y1, x0:x1] = close_eye(
             portrait.rgb, portrait.lidless, source_map, box, eye, float(np.clip(opening, 0, 1.3))
         )
     picture = np.multiply(moved, np.float32(1 / 255), dtype=np.float32)
     if portrait.mouth.gap_px < SHUT * portrait.pose.scale:
-        lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean()) * pose.scale
-        opened = (mouth_gap(shape) - mouth_gap(portrait.shape)) * float(np.linalg.norm(targets[60] - targets[64]))
-        paint_mouth(picture, targets[LIP_LINE], opened, _TEETH_EDGE * pose.scale - lift, portrait.mouth)
+        lip_line = turn.of_points(expressed_px[LIP_LINE])
+        lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean())
+        opened = (mouth_gap(shape) - mouth_gap(portrait.shape)) * float(np.linalg.norm(lip_line[0] - lip_line[6]))
+        paint_mouth(picture, lip_line, opened, (_TEETH_EDGE - lift) * portrait.pose.scale, portrait.mouth)
     return Patch(picture, _rim_alpha(portrait.size_px))
 
 
@@ -72,10 +78,12 @@ def _gesture(state: MotionState, request: EditRequest) -> Gesture:
 
 def _posed(portrait: Portrait, gesture: Gesture) -> Pose:
     """The portrait's head turned about its own middle, and shifted and brought nearer as the driver's."""
-    rotation = gesture.rotation @ portrait.pose.rotation
-    scale = portrait.pose.scale * gesture.zoom
-    driver_shift = gesture.shift * portrait.pose.scale
-    return Pose(rotation, scale, portrait.pose.translation_px + driver_shift)
+    turn = _MOST_TURN_DEG * np.tanh(gesture.turn_deg / _MOST_TURN_DEG)
+    rotation = rotation_matrix(*(portrait.pose.angles_deg + turn))
+    scale = portrait.pose.scale * float(np.clip(gesture.zoom, 0.8, 1.25))
+    shift = _MOST_SHIFT * np.tanh(gesture.shift / _MOST_SHIFT)
+    centre = centre_px(portrait.pose) + shift * portrait.pose.scale
+    return Pose(rotation, scale, centre - scale * rotation[:2] @ HEAD_CENTRE)
 
 
 def _expressed(portrait: Portrait, gesture: Gesture) -> Array:
@@ -88,37 +96,43 @@ def _expressed(portrait: Portrait, gesture: Gesture) -> Array:
     return shape
 
 
-def _source_map(portrait: Portrait, pose: Pose, targets: Array) -> Array:
-    rest = portrait.pose
-    centre = rest.scale * rest.rotation[:2] @ head_centre() + rest.translation_px
-    new_centre = pose.scale * pose.rotation[:2] @ head_centre() + pose.translation_px
-    turn = np.radians(pose.roll_deg - rest.roll_deg)
-    zoom = pose.scale / rest.scale
-    matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    rigid = (portrait.ring_px - centre) @ matrix.T + new_centre
-    ring = portrait.ring_px + portrait.ring_weights[:, None] * (rigid - portrait.ring_px)
-    sources = np.concatenate([portrait.points_px, portrait.ring_px, portrait.anchors_px])
-    spline = ThinPlate(np.concatenate([targets, ring, portrait.anchors_px]))
-    source_map = spline.map(sources, portrait.size_px, _GRID_PX)
-    _refine(source_map, spline, sources, targets[48:], 0.15 * pose.scale)
-    return source_map
+def _met(turn: Turn, points_px: Array, wanted_px: Array) -> Array:
+    """Move the features of the resting head (72, 2) so that its turn, whose relief is flatter than a face, takes them
+    to wanted_px. The outline stays: on it a sharper relief would fold."""
+    result = points_px.copy()
+    for _ in range(3):
+        result[OUTLINE.stop :] += (wanted_px - turn.of_points(result))[OUTLINE.stop :]
+    return result
 
 
-def _refine(source_map: Array, spline: ThinPlate, sources: Array, points: Array, margin_px: float) -> None:
-    """Sample the spline more densely around `points` (N, 2), where it bends sharply; source_map is changed in place."""
-    size = source_map.shape[0]
-    step = _FINE_GRID_PX
-    low = np.clip(np.floor((points.min(axis=0) - margin_px) / _GRID_PX) * _GRID_PX, 0, size).astype(int)
-    high = np.clip(np.ceil((points.max(axis=0) + margin_px) / _GRID_PX) * _GRID_PX, 0, size).astype(int)
+def compose(head_map: Array, portrait: Portrait, expressed_px: Array) -> Array:
+    """Where each pixel comes from: back through the head's motion, then through the expression. float32 (S, S, 2).
+
+    expressed_px (72, 2): the portrait's points as the expression moves them while the head keeps its pose.
+    """
+    sources = np.concatenate([portrait.points_px, portrait.anchors_px])
+    spline = ThinPlate(np.concatenate([expressed_px, portrait.anchors_px]))
+    shifts = np.zeros_like(head_map)
+    _sample(shifts, spline, sources, portrait.anchors_px, _GRID_PX)
+    _sample(shifts, spline, sources, expressed_px[48:], _FINE_GRID_PX, 0.15 * portrait.pose.scale)
+    shifts *= portrait.face_window
+    return head_map + warp_image(shifts, head_map, border=cv2.BORDER_CONSTANT)
+
+
+def _sample(shifts: Array, spline: ThinPlate, sources: Array, around: Array, step: int, margin_px: float = 0.0) -> None:
+    """Write the spline's displacement into `shifts` (S, S, 2) over the box around some points, every `step` pixels."""
+    size = shifts.shape[0] // _GRID_PX * _GRID_PX
+    low = np.clip(np.floor((around.min(axis=0) - margin_px) / _GRID_PX) * _GRID_PX, 0, size).astype(int)
+    high = np.clip(np.ceil((around.max(axis=0) + margin_px) / _GRID_PX) * _GRID_PX, 0, size).astype(int)
     columns, rows = (high - low) // step
     if columns < 1 or rows < 1:
         return
     x = low[0] + np.arange(-1, columns + 1) * step + (step - 1) / 2
     y = low[1] + np.arange(-1, rows + 1) * step + (step - 1) / 2
-    nodes = spline.at(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), sources)
-    fine = cv2.resize(nodes.reshape(rows + 2, columns + 2, 2), None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-    x1, y1 = low[0] + columns * step, low[1] + rows * step
-    source_map[low[1] : y1, low[0] : x1] = fine[step:-step, step:-step]
+    nodes = np.stack(np.meshgrid(x, y), axis=-1)
+    coarse = (spline.at(nodes.reshape(-1, 2), sources) - nodes.reshape(-1, 2)).astype(np.float32)
+    fine = cv2.resize(coarse.reshape(nodes.shape), None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+    shifts[low[1] : low[1] + rows * step, low[0] : low[0] + columns * step] = fine[step:-step, step:-step]
 
 
 def _eye_box(points: Array, half_width_px: float, size_px: int) -> tuple[int, int, int, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import savgol_filter
 
+from facexcli.engines.mesh.head import centre_px
 from facexcli.engines.mesh.lips import RESTING_LIPS, LipMotion, lip_motion, measure_lips, mouth_width
 from facexcli.geometry.face_shape import BROWS
 from facexcli.geometry.model3d import NeutralFace, eye_openings, fit_poses, neutral_of, unpose
@@ -28,13 +29,13 @@ _SHUT_GAP = 0.05
 class Gesture:
     """One frame of a performance, in units that fit any face.
 
-    rotation: float64 (3, 3), from the driver's resting pose to this one. shift: float64 (2,), how far the head went in
-    the picture, in face units. zoom: how much nearer it came (1: not at all). brows: float64 (10, 2), from the resting
-    face, in face space. jaw: how far the chin dropped, in face units. lids: float64 (2,), opening of each eye over its
-    open state, 0 shut.
+    turn_deg: float64 (3,), yaw, pitch and roll from the driver's resting pose. shift: float64 (2,), how far the
+    middle of the skull went in the picture, in face units. zoom: how much nearer it came (1: not at all). brows:
+    float64 (10, 2), from the resting face, in face space. jaw: how far the chin dropped, in face units. lids: float64
+    (2,), opening of each eye over its open state, 0 shut.
     """
 
-    rotation: Array
+    turn_deg: Array
     shift: Array
     zoom: float
     brows: Array
@@ -43,7 +44,7 @@ class Gesture:
     lids: Array
 
 
-STILL = Gesture(np.eye(3), np.zeros(2), 1.0, np.zeros((10, 2)), 0.0, RESTING_LIPS, np.ones(2))
+STILL = Gesture(np.zeros(3), np.zeros(2), 1.0, np.zeros((10, 2)), 0.0, RESTING_LIPS, np.ones(2))
 """The gesture of a face at rest."""
 
 
@@ -69,19 +70,20 @@ def perform(motion: Motion) -> Performance:
     neutral = neutral_of(motion)
     poses = fit_poses(motion.landmarks_px, neutral.points)
     rest = neutral.pose
-    turns = np.stack([pose.rotation @ rest.rotation.T for pose in poses])
-    turns = _nearest_rotations(_smooth(turns.reshape(-1, 9), _HEAD_WINDOW).reshape(-1, 3, 3))
-    shifts = _smooth(
-        np.stack([(pose.translation_px - rest.translation_px) / rest.scale for pose in poses]), _HEAD_WINDOW
-    )
+    turns = _smooth(np.array([pose.angles_deg for pose in poses]) - rest.angles_deg, _HEAD_WINDOW)
+    centres = np.stack([(centre_px(pose) - centre_px(rest)) / rest.scale for pose in poses])
+    shifts = _smooth(centres, _HEAD_WINDOW)
     zooms = _smooth(np.array([[pose.scale / rest.scale] for pose in poses]), _HEAD_WINDOW)[:, 0]
 
     faces = np.stack(
         [unpose(frame, pose, neutral.points) for frame, pose in zip(motion.landmarks_px, poses, strict=True)]
     )
     lids = _lids(faces, neutral)
-    lips = _lips(faces, neutral.points)
-    offsets = _smooth((faces - neutral.points)[..., :2].reshape(len(faces), -1), _FACE_WINDOW).reshape(-1, 68, 2)
+    # Seen from the side, a landmark's motion is mostly error: expressions fade to rest there.
+    trust = np.array([np.clip((pose.rotation[2, 2] - 0.6) / 0.25, 0, 1) for pose in poses])
+    lips = _lips(faces, neutral.points, trust)
+    offsets = (trust[:, None, None] * (faces - neutral.points))[..., :2]
+    offsets = _smooth(offsets.reshape(len(faces), -1), _FACE_WINDOW).reshape(-1, 68, 2)
     gestures = tuple(
         Gesture(turn, shift, float(zoom), brow, float(jaw), lip, lid)
         for turn, shift, zoom, brow, jaw, lip, lid in zip(
@@ -99,13 +101,13 @@ def _lids(faces: Array, neutral: NeutralFace) -> Array:
     return np.asarray(0.7 * lids.mean(axis=1, keepdims=True) + 0.3 * lids)
 
 
-def _lips(faces: Array, neutral: Array) -> list[LipMotion]:
+def _lips(faces: Array, neutral: Array, trust: Array) -> list[LipMotion]:
     """The lips of each frame. The gap follows each frame, for speech is fast; what goes with it is smoothed."""
     measures = np.stack([measure_lips(face) for face in faces])
     gaps = measures[:, 4].copy()
-    measures = _smooth(measures, _SPEECH_WINDOW)
-    measures[:, 4] = gaps
     rest = measure_lips(neutral)
+    measures = _smooth(rest + trust[:, None] * (measures - rest), _SPEECH_WINDOW)
+    measures[:, 4] = gaps
     rest[4] = min(float(np.quantile(gaps, 0.05)), _SHUT_GAP)
     return [lip_motion(frame, rest, mouth_width(neutral)) for frame in measures]
 
@@ -124,8 +126,3 @@ def _smooth(signal: Array, window: int) -> Array:
     if window < 5:
         return signal
     return np.asarray(savgol_filter(signal, window, 2, axis=0, mode="nearest"))
-
-
-def _nearest_rotations(matrices: Array) -> Array:
-    left, _, right = np.linalg.svd(matrices)
-    return np.asarray(left @ right)
