@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from facexcli.recipes import Attribute
     from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
 
 
@@ -16,8 +17,9 @@ class EngineSpec:
     """What an engine can do and what it needs.
 
     `crop_sizes_px` lists the crop sizes it accepts, the default first; `templates` names the alignment of its canvas
-    crops by recipe. `weights` are catalog names, `extras` extras of this package. `relights` says that the patch
-    already carries the canvas's light, so that no colour match is wanted.
+    crops by recipe. `takes` names, by recipe, the attributes that may come from the canvas, the source or the still
+    of a third person, as the user likes. `weights` are catalog names, `extras` extras of this package. `relights`
+    says that the patch already carries the canvas's light, so that no colour match is wanted.
     """
 
     name: str
@@ -26,6 +28,7 @@ class EngineSpec:
     templates: dict[str, TemplateName]
     summary: str
     licence: str
+    takes: Mapping[str, tuple[Attribute, ...]] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     needs_cuda: bool = False

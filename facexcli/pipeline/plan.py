@@ -15,6 +15,7 @@ from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.probe import fingerprint, probe
 from facexcli.media.writer import VIDEO_SUFFIXES
 from facexcli.recipes import (
+    ATTRIBUTES,
     Attribute,
     Provider,
     Recipe,
@@ -27,6 +28,7 @@ from facexcli.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from facexcli.engines.base import EngineSpec
     from facexcli.types import MediaInfo
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -123,14 +125,14 @@ def plan_reenact(source: Path, driving: Path, output: Path, settings: Settings) 
 def _plan(
     task: Task, sources: Sequence[Path], canvas: Path, driving: Path | None, output: Path, settings: Settings
 ) -> Plan:
-    recipe, query_files = _recipe(task, settings)
+    choice = open_engine(settings.engine.name, task)
+    choice.engine.close()
+    recipe, query_files = _recipe(task, settings, choice.engine.spec)
     for path in (*sources, *query_files.values()):
         if probe(path).kind != "image":
             raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
     timeline = probe(driving or canvas)
     _check_output(output, timeline, [*sources, canvas, *([driving] if driving else []), *query_files.values()])
-    choice = open_engine(settings.engine.name, task)
-    choice.engine.close()
     return Plan(
         task=task,
         sources=tuple(InputFile.of(path) for path in sources),
@@ -146,19 +148,24 @@ def _plan(
     )
 
 
-def _recipe(task: Task, settings: Settings) -> tuple[Recipe, dict[Attribute, Path]]:
+def _recipe(task: Task, settings: Settings, spec: EngineSpec) -> tuple[Recipe, dict[Attribute, Path]]:
+    """The recipe with the user's changes, as far as the engine can follow them. Raises UsageError where it cannot."""
     recipe = recipe_named(task)
+    able = spec.takes.get(task, ())
     if settings.recipe.regions:
         recipe = with_regions(recipe, settings.recipe.regions)
-    recipe, files = parse_take(recipe, settings.recipe.take)
-    missing: tuple[Provider, ...] = ("query", "driving") if task == "swap" else ("query",)
-    for provider in missing:
-        for attribute in recipe.provided_by(provider):
-            given = f"the file {files[attribute]}" if attribute in files else provider
+    changed, files = parse_take(recipe, settings.recipe.take)
+    for attribute in ATTRIBUTES:
+        if changed[attribute] != recipe_named(task)[attribute] and attribute not in able:
             raise UsageError(
-                f"--take {attribute}: a {task} cannot take it from {given}", "take it from source or canvas"
+                f"engine {spec.name!r} cannot take {attribute} from elsewhere in a {task}",
+                f"it can take: {', '.join(able)}" if able else "leave out --take",
             )
-    return recipe, {attribute: Path(name) for attribute, name in files.items()}
+        if attribute in able and changed[attribute] == "driving":
+            raise UsageError(
+                f"--take {attribute}=driving: a {task} has no driving video", "take it from source, canvas or a file"
+            )
+    return changed, {attribute: Path(name) for attribute, name in files.items()}
 
 
 def expand_stills(sources: Sequence[Path]) -> tuple[Path, ...]:

@@ -117,7 +117,7 @@ def test_bad_input_is_one_line_a_hint_and_nothing_written(
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("take", ["pose=driving", "lips=other.jpg", "lps=source", "lips"])
+@pytest.mark.parametrize("take", ["pose=driving", "lips=driving", "hair=source", "lps=source", "lips"])
 def test_a_provider_that_a_swap_does_not_have_is_refused(facex: Facex, photographs: Photographs, take: str) -> None:
     shown = facex("swap", *photographs, "-o", "out.png", "--take", take)
     assert shown.code == 2

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from facexcli.engines.base import EngineSpec
 from facexcli.engines.mesh.swap import SwapState, prepare_swap, render_swap
 from facexcli.errors import NoFaceError
+from facexcli.fusion.mask import region_masks
+from facexcli.recipes import FACE_REGIONS
+from facexcli.types import Array, Patch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facexcli.types import Crop, EditRequest, Motion, Patch
+    from facexcli.types import Crop, EditRequest, Motion
 
 
 class MeshState:
@@ -21,6 +24,7 @@ class MeshState:
     def __init__(self, sources: Sequence[Crop], motion: Motion | None) -> None:
         self._sources = tuple(sources)
         self._motion = motion
+        self._queried: dict[int, tuple[Crop, SwapState]] = {}
 
     @cached_property
     def swap(self) -> SwapState:
@@ -31,6 +35,12 @@ class MeshState:
         from facexcli.engines.mesh.motion import prepare_motion
 
         return prepare_motion(self._sources, self._motion)
+
+    def queried(self, crop: Crop) -> SwapState:
+        """A third person's still, digested once. The crop is kept with it, so that its identity stays its own."""
+        if id(crop) not in self._queried:
+            self._queried[id(crop)] = crop, prepare_swap([crop], self._motion)
+        return self._queried[id(crop)][1]
 
 
 class MeshEngine:
@@ -43,6 +53,7 @@ class MeshEngine:
         templates={"swap": "ffhq", "reenact": "head"},
         summary="embedded: warps by 68 landmarks; any CPU, no weights, no network",
         licence="Apache-2.0",
+        takes={"swap": FACE_REGIONS},
     )
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> MeshState:
@@ -64,4 +75,14 @@ class MeshEngine:
             from facexcli.engines.mesh.motion import render_motion
 
             return render_motion(state.motion, request)
-        return render_swap(state.swap, request)
+        patch = render_swap(state.swap, request)
+        for region, crop in request.providers.items():
+            mask = region_masks(request.canvas.landmarks_px, request.canvas.size_px)[region]
+            patch = _mixed(patch, render_swap(state.queried(crop), request), mask)
+        return patch
+
+
+def _mixed(patch: Patch, other: Patch, share: Array) -> Patch:
+    """`other` where `share`, float32 (S, S), is 1."""
+    rgb = patch.rgb + (other.rgb - patch.rgb) * share[..., None]
+    return Patch(rgb, patch.alpha + (other.alpha - patch.alpha) * share, patch.warnings + other.warnings)
