@@ -11,7 +11,7 @@ import numpy as np
 from facexcli.fusion.blend import BlendName, blend
 from facexcli.fusion.glasses import glasses_mask
 from facexcli.fusion.mask import face_alpha, face_unit_px, region_masks
-from facexcli.fusion.match import match_light, match_sharpness
+from facexcli.fusion.match import match_eye_whites, match_light, match_sharpness
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import SkinModel, fit_skin, skin_mask
 from facexcli.recipes import RECIPES, Recipe
@@ -19,7 +19,7 @@ from facexcli.types import Array, Crop, Patch
 
 _WHOLE_FACE = RECIPES["swap"]
 _LIGHT_SIDE = 48
-_LIGHT_SIGMA = 0.2
+_LIGHT_SIGMA = 0.25
 """Face units. What is broader than this is the canvas's light; what is finer is the source's face."""
 _SEAM_REACH = 0.04
 """Face units by which the coarse bands of a blend may reach beyond the mask."""
@@ -74,6 +74,8 @@ def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bo
         rgb = match_sharpness(rgb, canvas_rgb, face * shown)
         if look.color == "match":
             rgb = match_light(rgb, canvas_rgb, _plain_skin(canvas, skin, shown), _LIGHT_SIGMA * unit)
+            if recipe["eyes"] != "canvas":
+                rgb = match_eye_whites(rgb, canvas_rgb, canvas.landmarks_px)
     blended = blend(look.blend, rgb, canvas_rgb, face)
     reach = face if look.blend == "feather" else _widened(face, _SEAM_REACH * unit)
     if look.blend == "feather":

@@ -11,6 +11,7 @@ _FLOOR = np.float32(2.0 / 255)
 _PRIOR = np.float32(0.08)
 """How much the whole face's ratio weighs beside a neighbourhood that is all skin."""
 _LOG_GAIN_LIMITS = (-2.3, 1.4)
+_EYE_GAIN_LIMITS = (1.0, 1.7)
 _MAX_GAIN = 1.15
 
 
@@ -47,6 +48,45 @@ def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: fl
     size = patch_rgb.shape[0]
     gain = light_gain(patch_rgb, canvas_rgb, weight, sigma_px, weight.shape[0])
     return np.asarray(patch_rgb * cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def match_eye_whites(rgb: Array, canvas_rgb: Array, landmarks_px: Array) -> Array:
+    """`rgb` with the whites of its eyes at least as bright as the canvas's, float32 (S, S, 3).
+
+    Eye whites are much the same on everybody, so the gain that turns fair skin into dark skin would turn them grey.
+
+    Args:
+        rgb, canvas_rgb: float32 (S, S, 3) in 0..1, in the same geometry. landmarks_px: (68, 2), crop pixels.
+    """
+    matched, regions, gains = rgb.copy(), [], []
+    for eye in (slice(36, 42), slice(42, 48)):
+        lids = np.asarray(landmarks_px[eye], np.float64)
+        width = float(np.linalg.norm(lids[3] - lids[0]))
+        margin = 2 + int(0.15 * width)
+        x0, y0 = np.clip(np.floor(lids.min(axis=0)).astype(int) - margin, 0, rgb.shape[0])
+        x1, y1 = np.clip(np.ceil(lids.max(axis=0)).astype(int) + margin, 0, rgb.shape[0])
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        if mask.size == 0:
+            continue
+        cv2.fillPoly(mask, [np.round((lids - (x0, y0)) * 16).astype(np.int32).reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4)
+        inside = mask > 127
+        if not inside.any():
+            continue
+        region = matched[y0:y1, x0:x1]
+        gains.append((_brightest(canvas_rgb[y0:y1, x0:x1][inside]) + _FLOOR) / (_brightest(region[inside]) + _FLOOR))
+        regions.append((region, cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.04 * width))))
+    if regions:
+        # Half of the way, on both eyes alike: the measure is taken from few pixels, and must not flicker.
+        gain = np.sqrt(np.clip(np.mean(gains, axis=0), *_EYE_GAIN_LIMITS)).astype(np.float32)
+        for region, mask in regions:
+            region *= 1 + (gain - 1) * (mask.astype(np.float32)[..., None] / 255)
+    return matched
+
+
+def _brightest(colours: Array) -> Array:
+    """The mean of the brightest third of colours (N, 3): float64 (3,)."""
+    brightness = colours.sum(axis=1)
+    return np.asarray(colours[brightness >= np.quantile(brightness, 2 / 3)].mean(axis=0, dtype=np.float64))
 
 
 def match_sharpness(patch_rgb: Array, canvas_rgb: Array, weight: Array) -> Array:

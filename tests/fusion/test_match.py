@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from facexcli.fusion.match import light_gain, match_light, match_sharpness
+from facexcli.fusion.match import light_gain, match_eye_whites, match_light, match_sharpness
 
 SIZE_PX, SIDE = 128, 48
 
@@ -64,3 +64,19 @@ def test_an_equally_sharp_patch_is_left_alone():
     patch = texture(1)
     matched = match_sharpness(patch, patch, np.ones((SIZE_PX, SIZE_PX), np.float32))
     np.testing.assert_allclose(matched, patch, atol=1e-4)
+
+
+def test_eye_whites_are_not_turned_grey_with_the_skin(painted):
+    canvas = painted(skin=(92, 58, 44))
+    lit = canvas.rgb.astype(np.float32) / 255
+    dull = lit * np.float32(0.5)
+    eyes = [
+        np.round(canvas.landmarks_px[corner]).astype(int) + inward for corner, inward in ((36, (4, 0)), (45, (-4, 0)))
+    ]
+    before = match_eye_whites(dull, dull, canvas.landmarks_px)
+    np.testing.assert_allclose(before, dull, atol=1e-6)
+    after = match_eye_whites(dull, lit, canvas.landmarks_px)
+    for x, y in eyes:
+        assert after[y, x].mean() > 1.2 * dull[y, x].mean()
+    x, y = np.round(canvas.landmarks_px[30]).astype(int)
+    np.testing.assert_array_equal(after[y, x], dull[y, x])

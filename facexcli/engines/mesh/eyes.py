@@ -14,6 +14,8 @@ EYES = (slice(36, 42), slice(42, 48))
 _COLUMNS, _ROWS = 48, 24
 _IRIS_RADIUS = 0.2
 """Of the eye's width: a visible iris of 11.7 mm in an opening of about 30 mm."""
+_IRIS_NOISE = 0.02
+"""Of the eye's width: how far the measured iris moves in a video of a steady gaze."""
 _FULLY_OPEN, _FULLY_CLOSED = 0.9, 0.7
 """Shares of the usual opening: above the one the eye is the source's, below the other the canvas's, lids and all."""
 _USUAL_OPENING = 0.28
@@ -97,8 +99,10 @@ def gaze_shift(source: tuple[Eye, Eye], canvas: tuple[Eye, Eye]) -> float:
     """How far the source's irises must go along the eyes to look where the canvas looks, in eye widths.
 
     Both eyes turn together, so their mean is taken: it halves the noise and keeps the distance of the source's pupils.
+    Shifts as small as the noise of the measure are damped, so that a steady gaze is steady.
     """
-    return float(np.mean([eye.iris for eye in canvas]) - np.mean([eye.iris for eye in source]))
+    shift = float(np.mean([eye.iris for eye in canvas]) - np.mean([eye.iris for eye in source]))
+    return shift * abs(shift) / (abs(shift) + _IRIS_NOISE)
 
 
 def lay_eyeball(picture: Array, source_rgb: Array, source: Eye, canvas: Eye, lids_px: Array, shift: float) -> None:

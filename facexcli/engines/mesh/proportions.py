@@ -17,7 +17,7 @@ from facexcli.types import LANDMARK_COUNT, Array
 if TYPE_CHECKING:
     from facexcli.recipes import Attribute, Recipe
 
-BROW_LEAN, NOSE_LEAN, LIP_LEAN = 0.35, 0.6, 0.8
+BROW_LEAN, NOSE_LEAN, LIP_LEAN = 0.27, 0.6, 0.8
 """Shares of the source's proportions, chosen so that features stay within 2 per cent of the interocular distance of the
 canvas's on average; noses and lips buy more likeness for it than brows."""
 
