@@ -18,11 +18,12 @@ from facexcli.engines.mesh.eyes import (
     openness,
     usual_opening,
 )
+from facexcli.engines.mesh.face_warp import face_map, without_teeth
 from facexcli.engines.mesh.proportions import lean, leaned, neutral_of, pose_signs
 from facexcli.fusion.mask import face_outline, face_unit_px, fill, forehead_points
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import fit_skin, skin_distance
-from facexcli.geometry.warp import displacement_map, warp_image
+from facexcli.geometry.warp import warp_image
 from facexcli.types import Array, Crop, EditRequest, Motion, Patch
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def render_swap(state: SwapState, request: EditRequest) -> Patch:
     leaning = lean(still.points_px[:68], landmarks) if still.leaning is None else still.leaning
     shaped = leaned(landmarks, leaning, still.pose, request.recipe)
     points = np.vstack([shaped, forehead_points(landmarks)])
-    warped = warp_image(still.rgb, displacement_map(still.points_px, points, size))
+    warped = warp_image(still.rgb, face_map(still.points_px, points, size))
     rgb = np.multiply(warped, np.float32(1 / 255), dtype=np.float32)
     alpha = 1 - _inner_mouth(landmarks, size)
     if request.recipe["eyes"] != "canvas":
@@ -95,7 +96,7 @@ def _still(crop: Crop, motion_px: Array | None) -> Still:
     leaning = None if motion_px is None else lean(landmarks, neutral_of(motion_px, pose))
     eyes = (measure_eye(crop.rgb, landmarks, EYES[0]), measure_eye(crop.rgb, landmarks, EYES[1]))
     points = np.vstack([np.asarray(landmarks, np.float64), forehead_points(landmarks)])
-    return Still(_face_only(crop), points, pose, eyes, leaning)
+    return Still(without_teeth(_face_only(crop), landmarks), points, pose, eyes, leaning)
 
 
 def _nearest(stills: Sequence[Still], pose: Array) -> Still:
