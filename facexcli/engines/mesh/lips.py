@@ -81,10 +81,14 @@ def measure_lips(points: Array) -> Array:
 def lip_motion(measures: Array, rest: Array, width: float) -> LipMotion:
     """What `measures` mean relative to `rest`, both (8,) of `measure_lips`, for a mouth `width` wide at rest."""
     change = measures - rest
+    left, right = change[:2] / width, change[2:4] / width
+    # A mouth that slides or sinks as a whole is mostly an error of the pose; corners that rise together are a smile.
+    both = (left + right) / 2
+    excess = both - (0.3 * both[0], np.clip(both[1], -0.12, 0.03))
     opened = max(float(change[4]), 0.0)
     return LipMotion(
-        left=np.clip(change[:2] / width, -0.25, 0.25),
-        right=np.clip(change[2:4] / width, -0.25, 0.25),
+        left=np.clip(left - excess, -0.25, 0.25),
+        right=np.clip(right - excess, -0.25, 0.25),
         gap=float(change[4]),
         # Most of an opening is the jaw's; landmarks of a wide mouth put too much of it on the upper lip.
         lift=float(np.clip(change[5] / width, -0.08, 0.02 + 0.35 * opened)),

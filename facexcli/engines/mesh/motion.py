@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,8 +11,8 @@ import numpy as np
 from facexcli.engines.mesh.eyelids import close_eye
 from facexcli.engines.mesh.head import HEAD_CENTRE, Turn, centre_px, turn_head
 from facexcli.engines.mesh.lips import LIP_LINE, mouth_gap, move_lips
-from facexcli.engines.mesh.mouth import SHUT, paint_mouth
-from facexcli.engines.mesh.performance import STILL, Gesture, Performance, perform
+from facexcli.engines.mesh.mouth import paint_mouth
+from facexcli.engines.mesh.performance import STILL, Gesture, Performance, gesture_of_still, perform
 from facexcli.engines.mesh.portrait import Portrait, prepare_portrait
 from facexcli.geometry.face_shape import BROWS, EYES, OUTLINE
 from facexcli.geometry.model3d import Pose, project, rotation_matrix
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _GRID_PX = 8
 _FINE_GRID_PX = 2
 _MOST_TURN_DEG = np.array([36.0, 30.0, 60.0])
-_MOST_SHIFT = 0.7
+_MOST_SHIFT = 0.5
 """Yaw, pitch and roll, and face units, that the head of a portrait may go at most."""
 _JAW_PROFILE = np.sin(np.linspace(0, np.pi, 17)) ** 1.5
 _TEETH_EDGE = 0.035
@@ -43,11 +43,16 @@ class MotionState:
 
 
 def prepare_motion(sources: Sequence[Crop], motion: Motion | None) -> MotionState:
+    """Study the portrait, `sources[0]`, and the driver's clip. Takes a tenth of a second."""
     return MotionState(prepare_portrait(sources[0]), perform(motion) if motion is not None else None)
 
 
 def render_motion(state: MotionState, request: EditRequest) -> Patch:
-    portrait = state.portrait
+    """The canvas, moved as the providers of pose, expression and gaze (here: lids) are at this frame.
+
+    The patch is made of the canvas's own pixels only; alpha is 1 but for a soft rim.
+    """
+    portrait = _portrait_of(state, request.canvas)
     gesture = _gesture(state, request)
     shape = _expressed(portrait, gesture)
     pose = _posed(portrait, gesture)
@@ -62,18 +67,49 @@ def render_motion(state: MotionState, request: EditRequest) -> Patch:
             portrait.rgb, portrait.lidless, source_map, box, eye, float(np.clip(opening, 0, 1.3))
         )
     picture = np.multiply(moved, np.float32(1 / 255), dtype=np.float32)
-    if portrait.mouth.gap_px < SHUT * portrait.pose.scale:
-        lip_line = turn.of_points(expressed_px[LIP_LINE])
-        lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean())
-        opened = (mouth_gap(shape) - mouth_gap(portrait.shape)) * float(np.linalg.norm(lip_line[0] - lip_line[6]))
-        paint_mouth(picture, lip_line, opened, (_TEETH_EDGE - lift) * portrait.pose.scale, portrait.mouth)
+    lip_line = turn.of_points(expressed_px[LIP_LINE])
+    opened = (mouth_gap(shape) - mouth_gap(portrait.shape)) * float(np.linalg.norm(lip_line[0] - lip_line[6]))
+    lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean())
+    teeth_edge = (_TEETH_EDGE - lift) * portrait.pose.scale
+    paint_mouth(picture, lip_line, opened, teeth_edge, portrait.mouth, portrait.rgb, _teeth_map(turn, portrait, pose))
     return Patch(picture, _rim_alpha(portrait.size_px))
 
 
+def _portrait_of(state: MotionState, canvas: Crop) -> Portrait:
+    """The prepared portrait if `canvas` is the same picture, as it is for a still; another frame is studied anew."""
+    known = state.portrait
+    same = (
+        canvas.rgb.shape == known.rgb.shape
+        and bool(np.abs(canvas.landmarks_px - known.landmarks_px).max() < 0.1)
+        # A still that went through YUV comes back with rounding errors.
+        and float(cv2.absdiff(canvas.rgb[::8, ::8], known.rgb[::8, ::8]).mean()) < 2.0
+    )
+    return known if same else prepare_portrait(canvas)
+
+
 def _gesture(state: MotionState, request: EditRequest) -> Gesture:
-    if state.performance is None:
-        return STILL
-    return state.performance.at(request.providers["pose"].frame_index)
+    """Pose, expression and lids, each from its own provider; at rest where none is named."""
+    read: dict[int, Gesture] = {}
+
+    def of(attribute: str) -> Gesture:
+        crop = request.providers.get(attribute)
+        if crop is None:
+            return STILL
+        if state.performance is not None:
+            return state.performance.at(crop.frame_index)
+        if id(crop) not in read:
+            read[id(crop)] = gesture_of_still(_upright(crop))
+        return read[id(crop)]
+
+    pose, expression, lids = of("pose"), of("expression"), of("gaze").lids
+    return Gesture(pose.turn_deg, pose.shift, pose.zoom, expression.brows, expression.jaw, expression.lips, lids)
+
+
+def _upright(crop: Crop) -> Array:
+    """The crop's landmarks (68, 2) without the turn that aligned the crop: as they are tilted in their frame."""
+    along_x = crop.crop_from_frame[:2, 0]
+    cosine, sine = along_x / np.linalg.norm(along_x)
+    return np.asarray(crop.landmarks_px @ np.array([[cosine, -sine], [sine, cosine]]), np.float64)
 
 
 def _posed(portrait: Portrait, gesture: Gesture) -> Pose:
@@ -88,7 +124,10 @@ def _posed(portrait: Portrait, gesture: Gesture) -> Pose:
 
 def _expressed(portrait: Portrait, gesture: Gesture) -> Array:
     """The portrait's 3-D points (72, 3) with the driver's expression, in proportion to the portrait's face."""
-    shape, lip_drop = move_lips(portrait.shape, gesture.lips)
+    lips = gesture.lips
+    if portrait.mouth.own is not None:  # there is no picture of what lies above the teeth
+        lips = replace(lips, lift=min(lips.lift, 0.0))
+    shape, lip_drop = move_lips(portrait.shape, lips)
     shape[BROWS, :2] += gesture.brows
     # The chin's landmarks are noisy and slide; the lower lip rides on the jaw and says how far it can have gone.
     low, high = sorted((0.35 * lip_drop, 1.0 * lip_drop))
@@ -103,6 +142,14 @@ def _met(turn: Turn, points_px: Array, wanted_px: Array) -> Array:
     for _ in range(3):
         result[OUTLINE.stop :] += (wanted_px - turn.of_points(result))[OUTLINE.stop :]
     return result
+
+
+def _teeth_map(turn: Turn, portrait: Portrait, pose: Pose) -> Array:
+    """Where the teeth come from: through the head's motion, brought to where `_met` takes a mouth at rest."""
+    inner = portrait.points_px[LIP_LINE]
+    wanted = project(portrait.shape[LIP_LINE], pose)
+    missed = (wanted - turn.of_points(inner)).mean(axis=0)
+    return turn.source_map - missed.astype(np.float32)
 
 
 def compose(head_map: Array, portrait: Portrait, expressed_px: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facexcli.engines.mesh.lips import LIP_LINE, with_lip_edges
 from facexcli.geometry.face_shape import EYES, INNER_LIPS, OUTER_LIPS
 from facexcli.geometry.warp import warp_image
 
@@ -26,18 +27,19 @@ SHUT = 0.05
 class MouthLook:
     """What light and colours the inside of the mouth has. All float32 (3,), 0..1: cavity, tongue, teeth.
 
-    gap_px: how far the portrait's own lips are parted; side_light: brightness of the right cheek over the left one.
+    own: uint8 (S, S), 255 where the portrait shows the inside of its mouth itself, or None when its lips are shut.
+    side_light: brightness of the right cheek over the left one.
     """
 
     cavity: Array
     tongue: Array
     teeth: Array
-    gap_px: float
+    own: Array | None
     side_light: float
 
 
-def study_mouth(rgb: Array, landmarks_px: Array) -> MouthLook:
-    """Read light and colours off a portrait: rgb uint8 (S, S, 3), landmarks_px (68, 2)."""
+def study_mouth(rgb: Array, landmarks_px: Array, unit_px: float) -> MouthLook:
+    """Read light and colours off a portrait: rgb uint8 (S, S, 3), landmarks_px (68, 2), pixels a face unit."""
     lips = _mean(rgb, landmarks_px[OUTER_LIPS])
     cheeks = [_mean(rgb, landmarks_px[list(points)]) for points in ((2, 3, 31, 48), (14, 13, 35, 54))]
     around = (cheeks[0] + cheeks[1]) / 2
@@ -46,9 +48,22 @@ def study_mouth(rgb: Array, landmarks_px: Array) -> MouthLook:
     teeth = 0.85 * white * np.array([1.0, 0.94, 0.85], np.float32)
     tongue = 0.55 * lips
     cavity = 0.16 * lips + 0.02 * around
-    gap = float(np.linalg.norm(landmarks_px[[61, 62, 63]] - landmarks_px[[67, 66, 65]], axis=1).mean())
+    own = None if _are_shut(landmarks_px, unit_px) else _own_inside(landmarks_px, rgb.shape[0])
     side = float(np.clip(cheeks[1].mean() / max(cheeks[0].mean(), 1e-3), 0.6, 1.6))
-    return MouthLook(cavity.astype(np.float32), tongue.astype(np.float32), teeth.astype(np.float32), gap, side)
+    return MouthLook(cavity.astype(np.float32), tongue.astype(np.float32), teeth.astype(np.float32), own, side)
+
+
+def _are_shut(landmarks_px: Array, unit_px: float) -> bool:
+    gaps = np.linalg.norm(landmarks_px[[61, 62, 63]] - landmarks_px[[67, 66, 65]], axis=1)
+    return bool(gaps.mean() < SHUT * unit_px)
+
+
+def _own_inside(landmarks_px: Array, size_px: int) -> Array:
+    """uint8 (S, S): the opening between the lips, without its last pixel, which is half lip."""
+    mask = np.zeros((size_px, size_px), np.uint8)
+    line = with_lip_edges(np.asarray(landmarks_px, np.float64))[LIP_LINE]
+    cv2.fillPoly(mask, [np.round(_outline(line)).astype(np.int32)], 255)
+    return np.asarray(cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0))
 
 
 def find_seam(rgb: Array, landmarks_px: Array, unit_px: float) -> Array:
@@ -60,7 +75,7 @@ def find_seam(rgb: Array, landmarks_px: Array, unit_px: float) -> Array:
     """
     result = np.array(landmarks_px, np.float64)
     inner = result[INNER_LIPS]
-    if np.linalg.norm(inner[1:4] - inner[7:4:-1], axis=1).mean() > SHUT * unit_px:
+    if not _are_shut(result, unit_px):
         return result
     across = inner[4] - inner[0]
     right = across / np.linalg.norm(across)
@@ -105,21 +120,31 @@ def _white(rgb: Array, landmarks_px: Array) -> Array:
     """The colour of white things in the light of the portrait, from the whites of its eyes."""
     pixels = np.concatenate([_pixels(rgb, landmarks_px[eye]) for eye in EYES])
     light = pixels.mean(axis=1)
-    low, high = np.quantile(light, [0.7, 0.95])
+    low, high = np.quantile(light, [0.8, 0.97])
     return np.asarray(np.median(pixels[(light >= low) & (light <= high)], axis=0))
 
 
-def paint_mouth(picture: Array, lip_line_px: Array, opened_px: float, teeth_edge_px: float, look: MouthLook) -> None:
+def paint_mouth(
+    picture: Array,
+    lip_line_px: Array,
+    opened_px: float,
+    teeth_edge_px: float,
+    look: MouthLook,
+    rgb: Array,
+    head_map: Array,
+) -> None:
     """Paint the opening between the lips into `picture`, float32 (S, S, 3) in 0..1, in place.
 
     lip_line_px: (12, 2), the inner edge of the lips from the left corner over the upper to the lower lip.
-    opened_px: how far the lips went apart since they were shut.
-    teeth_edge_px: how far below the middle of the upper inner lip the upper teeth end.
+    opened_px: how much further the lips are apart than in the portrait.
+    teeth_edge_px: how far below the middle of the upper inner lip the upper teeth end, unless the portrait shows them.
+    rgb: the portrait, uint8 (S, S, 3); head_map: float32 (S, S, 2), where each pixel of `picture` was before the head
+        moved. Teeth move with the head, not with the lips in front of them.
     """
     line = np.asarray(lip_line_px, np.float64)
     across = line[6] - line[0]
     width = float(np.linalg.norm(across))
-    if opened_px < 0.25 or width < 4:
+    if width < 4 or (abs(opened_px) if look.own is not None else opened_px) < 0.25:
         return
     x0, y0 = np.maximum(np.floor(line.min(axis=0)).astype(int) - _PAD_PX, 0)
     x1, y1 = np.minimum(np.ceil(line.max(axis=0)).astype(int) + _PAD_PX + 1, picture.shape[0])
@@ -129,7 +154,7 @@ def paint_mouth(picture: Array, lip_line_px: Array, opened_px: float, teeth_edge
     outline = np.round((_outline(line) - (x0, y0)) * 2**_SHIFT_BITS).astype(np.int32)
     cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, _SHIFT_BITS)
     alpha = cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.01 * width)).astype(np.float32)
-    alpha *= np.float32(min(1.0, opened_px / 1.5) / 255)
+    alpha *= np.float32(min(1.0, abs(opened_px) / 1.5) / 255)
 
     right = across / width
     frame = np.stack([right, (-right[1], right[0])], axis=1)
@@ -139,7 +164,12 @@ def paint_mouth(picture: Array, lip_line_px: Array, opened_px: float, teeth_edge
     v = (x * frame[0, 1] + y * frame[1, 1]).astype(np.float32)
     upper = np.interp(u, local[:7, 0] / width, local[:7, 1]).astype(np.float32)
     lower = np.interp(u, *(local[[0, 11, 10, 9, 8, 7, 6]].T / [[width], [1.0]])).astype(np.float32)
-    colour = _inside(u, v - upper, np.maximum(lower - upper, np.float32(0.5)), width, teeth_edge_px, look)
+    edge_px = teeth_edge_px if look.own is None else -width
+    colour = _inside(u, v - upper, np.maximum(lower - upper, np.float32(0.5)), width, edge_px, look)
+    if look.own is not None:
+        places = head_map[y0:y1, x0:x1]
+        shown = warp_image(look.own, places)[..., None] / np.float32(255)
+        colour += shown * (warp_image(rgb, places) / np.float32(255) - colour)
     part = picture[y0:y1, x0:x1]
     part += alpha[..., None] * (colour - part)
 
@@ -157,6 +187,7 @@ def _inside(u: Array, depth: Array, height: Array, width: float, teeth_edge_px: 
     edge = teeth_edge_px * (1 - 0.45 * side**2 - 0.07 * gaps)
     tooth = np.clip((edge - depth) / max(1.2, 0.02 * width) + 0.5, 0, 1) * np.clip(1.25 - (1.05 * side) ** 2, 0, 1)
     shade = np.clip(0.4 + 0.6 * depth / max(0.07 * width, 1.0), 0, 1) * (1 - 0.5 * side**2) * (1 - 0.1 * gaps)
+    shade = shade * np.clip(0.3 + height / (0.16 * width), 0, 1)  # little light gets between lips that hardly part
     colour = colour + tooth[..., None] * (look.teeth * shade[..., None] - colour)
     lean = np.float32(np.log(look.side_light) / 2)
     return np.asarray(colour * np.exp(lean * side)[..., None], np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,17 +10,27 @@ from scipy.signal import savgol_filter
 
 from facexcli.engines.mesh.head import centre_px
 from facexcli.engines.mesh.lips import RESTING_LIPS, LipMotion, lip_motion, measure_lips, mouth_width
-from facexcli.geometry.face_shape import BROWS
-from facexcli.geometry.model3d import NeutralFace, eye_openings, fit_poses, neutral_of, unpose
+from facexcli.geometry.face_shape import BROWS, MEAN_SHAPE
+from facexcli.geometry.model3d import (
+    NeutralFace,
+    Pose,
+    eye_openings,
+    fit_pose,
+    fit_poses,
+    neutral_of,
+    unpose,
+)
 
 if TYPE_CHECKING:
     from facexcli.types import Array, Motion
 
-_HEAD_WINDOW = 7
+_HEAD_WINDOW = 5
 _FACE_WINDOW = 7
 _SPEECH_WINDOW = 5
 
 
+_USUAL_LIDS = (0.13, 0.3)
+"""Lid distance over eye width of shut and of open eyes, as landmarks have it."""
 _SHUT_GAP = 0.05
 """Lips further apart than this, over the mouth's width, are not shut; a driver may never shut them."""
 
@@ -66,31 +76,41 @@ class Performance:
 
 
 def perform(motion: Motion) -> Performance:
-    """Read the gestures of a clip off its landmark track."""
+    """Read the gestures of a clip off its landmark track, relative to the driver's own rest."""
     neutral = neutral_of(motion)
-    poses = fit_poses(motion.landmarks_px, neutral.points)
+    return Performance(neutral, np.asarray(motion.frame_indices), _gestures(motion.landmarks_px, neutral))
+
+
+def gesture_of_still(landmarks_px: Array) -> Gesture:
+    """The gesture of one picture (68, 2) of somebody whose rest is not known: relative to the mean face, seen in
+    front."""
+    pose = fit_pose(landmarks_px)
+    in_front = Pose(np.eye(3), pose.scale, pose.translation_px)
+    mean = NeutralFace(MEAN_SHAPE, in_front, np.full(2, _USUAL_LIDS[1]), np.full(2, _USUAL_LIDS[0]))
+    # Where the head is in the picture says nothing without a rest.
+    return replace(_gestures(landmarks_px[None], mean)[0], shift=np.zeros(2))
+
+
+def _gestures(landmarks_px: Array, neutral: NeutralFace) -> tuple[Gesture, ...]:
+    poses = fit_poses(landmarks_px, neutral.points)
     rest = neutral.pose
     turns = _smooth(np.array([pose.angles_deg for pose in poses]) - rest.angles_deg, _HEAD_WINDOW)
-    centres = np.stack([(centre_px(pose) - centre_px(rest)) / rest.scale for pose in poses])
-    shifts = _smooth(centres, _HEAD_WINDOW)
+    shifts = _smooth(np.stack([(centre_px(pose) - centre_px(rest)) / rest.scale for pose in poses]), _HEAD_WINDOW)
     zooms = _smooth(np.array([[pose.scale / rest.scale] for pose in poses]), _HEAD_WINDOW)[:, 0]
 
-    faces = np.stack(
-        [unpose(frame, pose, neutral.points) for frame, pose in zip(motion.landmarks_px, poses, strict=True)]
-    )
-    lids = _lids(faces, neutral)
+    faces = np.stack([unpose(frame, pose, neutral.points) for frame, pose in zip(landmarks_px, poses, strict=True)])
     # Seen from the side, a landmark's motion is mostly error: expressions fade to rest there.
-    trust = np.array([np.clip((pose.rotation[2, 2] - 0.6) / 0.25, 0, 1) for pose in poses])
-    lips = _lips(faces, neutral.points, trust)
+    trust = np.array([np.clip((pose.rotation[2, 2] - 0.75) / 0.17, 0, 1) for pose in poses])
     offsets = (trust[:, None, None] * (faces - neutral.points))[..., :2]
     offsets = _smooth(offsets.reshape(len(faces), -1), _FACE_WINDOW).reshape(-1, 68, 2)
-    gestures = tuple(
+    jaws = offsets[:, [7, 8, 9], 1].mean(axis=1)
+    lids, lips = _lids(faces, neutral), _lips(faces, neutral.points, trust)
+    return tuple(
         Gesture(turn, shift, float(zoom), brow, float(jaw), lip, lid)
         for turn, shift, zoom, brow, jaw, lip, lid in zip(
-            turns, shifts, zooms, _brows(offsets), offsets[:, [7, 8, 9], 1].mean(axis=1), lips, lids, strict=True
+            turns, shifts, zooms, _brows(offsets), jaws, lips, lids, strict=True
         )
     )
-    return Performance(neutral, np.asarray(motion.frame_indices), gestures)
 
 
 def _lids(faces: Array, neutral: NeutralFace) -> Array:

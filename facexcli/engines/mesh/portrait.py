@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """rgb: uint8 (S, S, 3); lidless: the same with bare skin where the eyes are. points_px: float64 (72, 2), the
-    landmarks and four points more of the lips. shape: float64 (72, 3) in face space; with `pose` it projects to them.
-    anchors_px: (N, 2) points around the face that no expression moves; face_window: float32 (S, S, 1), 1 inside them, 0
-    farther out.
+    """rgb: uint8 (S, S, 3); lidless: the same with bare skin where the eyes are. landmarks_px: (68, 2) as
+    given; points_px: float64 (72, 2), the same with lips that meet at their seam and four points more of them. shape:
+    float64 (72, 3) in face space; with `pose` it projects to them. anchors_px: (N, 2) points around the face that no
+    expression moves; face_window: float32 (S, S, 1), 1 inside them, 0 farther out.
     """
 
     rgb: Array
     lidless: Array
+    landmarks_px: Array
     points_px: Array
     pose: Pose
     shape: Array
@@ -53,6 +54,7 @@ def prepare_portrait(crop: Crop) -> Portrait:
     return Portrait(
         rgb=crop.rgb,
         lidless=without_eyes(crop.rgb, eyes),
+        landmarks_px=crop.landmarks_px,
         points_px=with_lip_edges(landmarks),
         pose=pose,
         shape=shape,
@@ -60,7 +62,7 @@ def prepare_portrait(crop: Crop) -> Portrait:
         face_window=_window(anchors, crop.size_px),
         head=prepare_head(shape, pose, crop.size_px),
         eyes=eyes,
-        mouth=study_mouth(crop.rgb, landmarks),
+        mouth=study_mouth(crop.rgb, landmarks, pose.scale),
     )
 
 
