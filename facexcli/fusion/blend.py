@@ -19,10 +19,10 @@ def multiband(patch_rgb: Array, canvas_rgb: Array, alpha: Array, levels: int = 4
     pyramids are linear, so one pyramid of the difference does for both pictures.
 
     Args:
-        patch_rgb, canvas_rgb: float32 (S, S, 3) in 0..1. alpha: float32 (S, S).
+        patch_rgb, canvas_rgb: float32 (H, W, 3) in 0..1. alpha: float32 (H, W).
 
     Returns:
-        float32 (S, S, 3): the blended picture; it differs from the canvas a little beyond alpha.
+        float32 (H, W, 3): the blended picture; it differs from the canvas a little beyond alpha.
     """
     differences, masks = [patch_rgb - canvas_rgb], [alpha]
     while len(masks) < levels and min(masks[-1].shape) >= 16:
@@ -45,8 +45,7 @@ def poisson(patch_rgb: Array, canvas_rgb: Array, alpha: Array, side: int = 96) -
 
     Args and returns as `multiband`, but the canvas is left untouched where alpha is 0.
     """
-    size = alpha.shape[0]
-    side = min(side, size)
+    side = min(side, *alpha.shape)
     inside = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
     border = np.clip(1 - 2 * np.abs(inside - 0.5), 0, 1)
     difference = cv2.resize(canvas_rgb - patch_rgb, (side, side), interpolation=cv2.INTER_AREA)
@@ -57,7 +56,7 @@ def poisson(patch_rgb: Array, canvas_rgb: Array, alpha: Array, side: int = 96) -
         mass = cv2.GaussianBlur(border, (0, 0), sigma)[..., None]
         membrane = (cv2.GaussianBlur(pinned, (0, 0), sigma) + 0.02 * membrane) / (mass + 0.02)
         sigma /= 2
-    correction = cv2.resize(membrane.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    correction = cv2.resize(membrane.astype(np.float32), alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
     return feather(patch_rgb + correction, canvas_rgb, alpha)
 
 
@@ -67,6 +66,6 @@ def feather(patch_rgb: Array, canvas_rgb: Array, alpha: Array) -> Array:
 
 
 def blend(name: BlendName, patch_rgb: Array, canvas_rgb: Array, alpha: Array) -> Array:
-    """Blend by the method called `name`; float32 (S, S, 3)."""
+    """Blend by the method called `name`; float32 (H, W, 3)."""
     methods = {"multiband": multiband, "feather": feather, "poisson": poisson}
     return methods[name](patch_rgb, canvas_rgb, alpha)

@@ -11,7 +11,7 @@ import numpy as np
 from facexcli.fusion.blend import BlendName, blend
 from facexcli.fusion.glasses import glasses_mask
 from facexcli.fusion.mask import face_alpha, face_unit_px, region_masks
-from facexcli.fusion.match import match_eye_whites, match_light, match_sharpness
+from facexcli.fusion.match import light_gain, match_eye_whites, match_sharpness
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import SkinModel, fit_skin, skin_mask
 from facexcli.recipes import RECIPES, Recipe
@@ -21,6 +21,8 @@ _WHOLE_FACE = RECIPES["swap"]
 _LIGHT_SIDE = 48
 _LIGHT_SIGMA = 0.25
 """Face units. What is broader than this is the canvas's light; what is finer is the source's face."""
+_BLEND_REACH_PX = 24
+"""Beyond this, the coarsest band of a blend has nothing left of the mask."""
 _SEAM_REACH = 0.04
 """Face units by which the coarse bands of a blend may reach beyond the mask."""
 
@@ -69,18 +71,28 @@ def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bo
     shown = patch.alpha * strength
     if look.occlusion == "auto":
         shown *= _uncovered(canvas, skin)
-    rgb = patch.rgb
-    if not relights:
-        rgb = match_sharpness(rgb, canvas_rgb, face * shown)
-        if look.color == "match":
-            rgb = match_light(rgb, canvas_rgb, _plain_skin(canvas, skin, shown), _LIGHT_SIGMA * unit)
-            if recipe["eyes"] != "canvas":
-                rgb = match_eye_whites(rgb, canvas_rgb, canvas.landmarks_px)
-    blended = blend(look.blend, rgb, canvas_rgb, face)
     reach = face if look.blend == "feather" else _widened(face, _SEAM_REACH * unit)
-    if look.blend == "feather":
-        blended = rgb
-    return Composite(np.clip(blended, 0, 1, out=blended), _without_rim(reach * shown))
+    near = _window(reach, _BLEND_REACH_PX)
+    rgb, under = patch.rgb[near], canvas_rgb[near]
+    if not relights:
+        rgb = match_sharpness(rgb, under, (face * shown)[near])  # a new picture, free to be changed
+        if look.color == "match":
+            gain = light_gain(patch.rgb, canvas_rgb, _plain_skin(canvas, skin, shown), _LIGHT_SIGMA * unit)
+            rgb *= gain[near]
+            if recipe["eyes"] != "canvas":
+                rgb = match_eye_whites(rgb, under, canvas.landmarks_px - (near[1].start, near[0].start))
+    if look.blend != "feather":  # which is what alpha does in any case
+        rgb = blend(look.blend, rgb, under, face[near])
+    canvas_rgb[near] = np.clip(rgb, 0, 1)
+    return Composite(canvas_rgb, _without_rim(reach * shown))
+
+
+def _window(alpha: Array, margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns of the box around what is not 0, with a margin: nothing outside of it needs to be worked on."""
+    left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    rows = slice(max(0, top - margin_px), min(alpha.shape[0], top + height + margin_px))
+    columns = slice(max(0, left - margin_px), min(alpha.shape[1], left + width + margin_px))
+    return (rows, columns) if width else (slice(0, alpha.shape[0]), slice(0, alpha.shape[1]))
 
 
 def _uncovered(canvas: Crop, skin: SkinModel) -> Array:

@@ -15,7 +15,7 @@ _EYE_GAIN_LIMITS = (1.0, 1.7)
 _MAX_GAIN = 1.15
 
 
-def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float, side: int = 48) -> Array:
+def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float) -> Array:
     """The ratio of the canvas's to the patch's low frequencies, from weighted pixels only.
 
     A face's light is multiplicative and smooth, so the ratio of blurred pictures moves it from one face to the other
@@ -28,9 +28,9 @@ def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: flo
         sigma_px: standard deviation of the blur, in crop pixels.
 
     Returns:
-        float32 (side, side, 3), positive.
+        float32 (S, S, 3), positive: the patch times it is the patch under the canvas's light.
     """
-    size = patch_rgb.shape[0]
+    size, side = patch_rgb.shape[0], weight.shape[0]
     sigma = max(0.5, sigma_px * side / size)
     # Logarithms: a highlight is many times brighter than skin but not many times the face's light.
     ratio, mass = np.zeros((side, side, 3), np.float32), weight[..., None]
@@ -40,31 +40,26 @@ def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: flo
     mean = ratio.sum(axis=(0, 1)) / (float(weight.sum()) + 1e-6)
     near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
     smooth = (cv2.GaussianBlur(ratio, (0, 0), sigma) + _PRIOR * mean) / (near + _PRIOR)
-    return np.asarray(np.exp(np.clip(smooth, *_LOG_GAIN_LIMITS)), np.float32)
-
-
-def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float) -> Array:
-    """`patch_rgb` under the canvas's light, float32 (S, S, 3); see `light_gain`."""
-    size = patch_rgb.shape[0]
-    gain = light_gain(patch_rgb, canvas_rgb, weight, sigma_px, weight.shape[0])
-    return np.asarray(patch_rgb * cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+    gain = np.exp(np.clip(smooth, *_LOG_GAIN_LIMITS)).astype(np.float32)
+    return np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
 
 
 def match_eye_whites(rgb: Array, canvas_rgb: Array, landmarks_px: Array) -> Array:
-    """`rgb` with the whites of its eyes at least as bright as the canvas's, float32 (S, S, 3).
+    """`rgb` with the whites of its eyes at least as bright as the canvas's, float32 (H, W, 3).
 
     Eye whites are much the same on everybody, so the gain that turns fair skin into dark skin would turn them grey.
 
     Args:
-        rgb, canvas_rgb: float32 (S, S, 3) in 0..1, in the same geometry. landmarks_px: (68, 2), crop pixels.
+        rgb, canvas_rgb: float32 (H, W, 3) in 0..1, in the same geometry. landmarks_px: (68, 2), in their pixels.
     """
     matched, regions, gains = rgb.copy(), [], []
     for eye in (slice(36, 42), slice(42, 48)):
         lids = np.asarray(landmarks_px[eye], np.float64)
         width = float(np.linalg.norm(lids[3] - lids[0]))
         margin = 2 + int(0.15 * width)
-        x0, y0 = np.clip(np.floor(lids.min(axis=0)).astype(int) - margin, 0, rgb.shape[0])
-        x1, y1 = np.clip(np.ceil(lids.max(axis=0)).astype(int) + margin, 0, rgb.shape[0])
+        size_xy = rgb.shape[1::-1]
+        x0, y0 = np.clip(np.floor(lids.min(axis=0)).astype(int) - margin, 0, size_xy)
+        x1, y1 = np.clip(np.ceil(lids.max(axis=0)).astype(int) + margin, 0, size_xy)
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         if mask.size == 0:
             continue
@@ -90,13 +85,13 @@ def _brightest(colours: Array) -> Array:
 
 
 def match_sharpness(patch_rgb: Array, canvas_rgb: Array, weight: Array) -> Array:
-    """`patch_rgb` with as much detail in its two finest octaves as the canvas has, float32 (S, S, 3).
+    """`patch_rgb` with as much detail in its two finest octaves as the canvas has, float32 (H, W, 3).
 
     Both show a face in the same geometry, so their detail can be compared where the patch is seen. Detail is taken away
     as far as needed (a soft video stays soft), and added only slightly: it cannot be invented.
 
     Args:
-        patch_rgb, canvas_rgb: float32 (S, S, 3) in 0..1. weight: float32 (S, S), where the patch is seen.
+        patch_rgb, canvas_rgb: float32 (H, W, 3) in 0..1. weight: float32 (H, W), where the patch is seen.
     """
     fine, coarse, coarsest = _octaves(patch_rgb)
     luma = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (canvas_rgb, patch_rgb)]
