@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 HEAD_CENTRE = np.array([0.0, 0.1, 0.75])
 """Middle of the skull in face space: the outline of a turning head stays around it."""
-_GRID_PX = 8
+_GRID_PX = 6
 _STEPS = 24
+_LEAST_SLOPE = 0.25
+"""Steps in the portrait for a step in the moved picture; below this, it is about to fold."""
 _DEPTH_SMOOTHING = 1e-3
 """Cheeks bend away from the camera so steeply that a turned relief would fold; smoothing lays them flatter."""
 _SKULL = np.array(
@@ -107,10 +109,20 @@ def _inverse(head: Head, shifts: Array) -> Array:
     origin = head.places.astype(np.float32)
     for _ in range(_STEPS):
         origin = head.places - warp_image(shifts, _node_index(origin))
-    # Where the relief folds all the same, the blur turns a torn edge into a soft one.
-    soft = cv2.GaussianBlur(origin, (3, 3), 0)
+    soft = _without_folds(origin)
     fine = cv2.resize(soft, None, fx=_GRID_PX, fy=_GRID_PX, interpolation=cv2.INTER_LINEAR)
     return np.array(fine[_GRID_PX : _GRID_PX + head.size_px, _GRID_PX : _GRID_PX + head.size_px])
+
+
+def _without_folds(origin: Array) -> Array:
+    """Where the far cheek of a turned head hides behind the near one, the iteration lands on either: blur the place."""
+    across = np.diff(origin[..., 0], axis=1, append=np.inf) < _LEAST_SLOPE * _GRID_PX
+    along = np.diff(origin[..., 1], axis=0, append=np.inf) < _LEAST_SLOPE * _GRID_PX
+    folded = across | along
+    if not folded.any():
+        return origin
+    near = cv2.GaussianBlur(cv2.dilate(folded.astype(np.float32), np.ones((5, 5), np.uint8)), (5, 5), 0)[..., None]
+    return np.asarray(origin + near * (cv2.GaussianBlur(origin, (7, 7), 0) - origin))
 
 
 def _node_index(places: Array) -> Array:

@@ -149,7 +149,7 @@ def _teeth_map(turn: Turn, portrait: Portrait, pose: Pose) -> Array:
     inner = portrait.points_px[LIP_LINE]
     wanted = project(portrait.shape[LIP_LINE], pose)
     missed = (wanted - turn.of_points(inner)).mean(axis=0)
-    return turn.source_map - missed.astype(np.float32)
+    return np.asarray(turn.source_map - missed.astype(np.float32))
 
 
 def compose(head_map: Array, portrait: Portrait, expressed_px: Array) -> Array:
