@@ -68,20 +68,14 @@ def frame_from_rgb(rgb: Array, index: int, pts: int, time_base: Fraction, durati
 
 
 def writable_copy(frame: Frame) -> Any:
-    """A libav frame with the same pixels and description, whose planes may be written to.
+    """A libav frame with the same pixels, description and side data, whose planes may be written to.
 
     Side data (closed captions, HDR metadata) can only be carried over by libav, through a graph that passes on a
-    reference; the pixels are then copied away from the decoder's.
+    reference; the pixels are then copied away from the decoder's. All frames go that way: to ask one for its side data
+    would tie it into a reference cycle with them, and keep its pixels until the collector comes.
     """
-    if frame.native.side_data:
-        native = _referenced(frame.native)
-        native.make_writable()  # two references: always copies
-    else:
-        native = av.VideoFrame(frame.native.width, frame.native.height, frame.pix_fmt)
-        for target, source in zip(plane_views(native, frame.pix_fmt, writable=True), frame.planes, strict=True):
-            target[...] = source
-        native.colorspace, native.color_range = frame.native.colorspace, frame.native.color_range
-        native.color_trc, native.color_primaries = frame.native.color_trc, frame.native.color_primaries
+    native = _referenced(frame.native)
+    native.make_writable()  # two references: always copies
     native.pts, native.time_base, native.duration = frame.pts, frame.time_base, frame.duration
     return native
 
