@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facexcli.events import Reporter, SilentReporter
 from facexcli.faces.choose import choose_analyzer
 from facexcli.media.probe import probe
+from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people
 from facexcli.pipeline.plan import plan_reenact, plan_swap
 from facexcli.pipeline.result import RunResult
@@ -75,7 +77,5 @@ def analyse(media: AnyPath, *, settings: Settings | None = None, reporter: Repor
     """
     settings = settings or Settings()
     analyzer, _ = choose_analyzer(settings.people.analyzer)
-    try:
+    with closing(analyzer), single_threaded_kernels():
         return find_people(probe(Path(media)), settings, analyzer, reporter or SilentReporter())
-    finally:
-        analyzer.close()

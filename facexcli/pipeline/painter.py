@@ -135,8 +135,8 @@ def display_aspect_ratio(info: MediaInfo) -> float:
 
 
 def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
-    """The smallest size that an engine offers that keeps nearly all of a crop `wanted_px` wide in the frame."""
-    large_enough = [size for size in sorted(sizes_px) if size >= 0.8 * wanted_px]
+    """The smallest size that an engine offers that is at least `wanted_px`, or else its largest."""
+    large_enough = [size for size in sorted(sizes_px) if size >= wanted_px]
     return large_enough[0] if large_enough else max(sizes_px)
 
 

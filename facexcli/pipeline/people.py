@@ -79,10 +79,12 @@ def still_crop(path: Path, analyzer: Analyzer, template: TemplateName, size_px: 
     return CropShape(template, size_px, (width, height)).crop_still(rgb, face_in(path, rgb, analyzer))
 
 
-def crop_px_for(tracks: Sequence[Track], template: TemplateName, aspect_ratio: float, sizes_px: Sequence[int]) -> int:
-    """The crop size that keeps the detail of the largest face among `tracks`."""
-    wanted = max(crop_extent_px(track, template, aspect_ratio) for track in tracks)
-    return choose_crop_px(sizes_px, wanted)
+def crop_px_for(
+    tracks: Sequence[Track], template: TemplateName, aspect_ratio: float, sizes_px: Sequence[int], detail: float
+) -> int:
+    """The crop size that keeps `detail`, 0..1, of the frame's resolution for the largest face among `tracks`."""
+    extent_px = max(crop_extent_px(track, template, aspect_ratio) for track in tracks)
+    return choose_crop_px(sizes_px, detail * extent_px)
 
 
 def crop_extent_px(track: Track, template: TemplateName, aspect_ratio: float) -> float:

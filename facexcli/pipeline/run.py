@@ -17,7 +17,7 @@ from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.output import Output, canvas_format
 from facexcli.pipeline.painter import CropShape, Painter, display_aspect_ratio
-from facexcli.pipeline.parallel import StageClock
+from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
 from facexcli.pipeline.people import chosen_tracks, crop_px_for, find_people, largest_face, still_crop
 from facexcli.pipeline.plan import check_free
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from facexcli.types import Crop, MediaInfo, Track
 
 
+_PORTRAIT_DETAIL = 0.85
+
+
 def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -> RunResult:
     """Do what the plan says. The output appears complete or not at all.
 
@@ -47,6 +50,7 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
     if plan.settings.compute.device != "auto":
         choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
     with ExitStack() as stack:
+        stack.enter_context(single_threaded_kernels())
         choice = open_engine(plan.engine, plan.task)
         stack.callback(choice.engine.close)
         analyzer, reason = choose_analyzer(plan.settings.people.analyzer)
@@ -94,8 +98,8 @@ class _Run:
             self._allow_no_face(info.path.name)
             return output.copy()
         with self._clock.measure("prepare"):
-            spec = self._engine.spec
-            size_px = crop_px_for(tracks, self._template, display_aspect_ratio(info), spec.crop_sizes_px)
+            spec, detail = self._engine.spec, self._settings.engine.detail
+            size_px = crop_px_for(tracks, self._template, display_aspect_ratio(info), spec.crop_sizes_px, detail)
             stills = [still_crop(item.path, self._analyzer, self._template, size_px) for item in self._plan.sources]
             identities = {
                 track.id: self._engine.prepare(stills, motion_of(track, info.sample_aspect_ratio)) for track in tracks
@@ -123,7 +127,9 @@ class _Run:
             raise NoFaceError(f"{moving.path}: no face found in the driving video")
         with self._clock.measure("prepare"):
             sizes_px = self._engine.spec.crop_sizes_px
-            size_px = crop_px_for(portrait, self._template, display_aspect_ratio(canvas), sizes_px)
+            # The portrait's own picture is painted anew, beside parts of it that are not: the loss would show.
+            detail = max(self._settings.engine.detail, _PORTRAIT_DETAIL)
+            size_px = crop_px_for(portrait, self._template, display_aspect_ratio(canvas), sizes_px, detail)
             source = still_crop(canvas.path, self._analyzer, self._template, size_px)
             identities = {
                 track.id: self._engine.prepare([source], motion_of(track, moving.sample_aspect_ratio))

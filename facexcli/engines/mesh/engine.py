@@ -49,7 +49,7 @@ class MeshEngine:
     spec = EngineSpec(
         name="mesh",
         recipes=frozenset({"swap", "reenact"}),
-        crop_sizes_px=(384, 256, 512),
+        crop_sizes_px=(384, 256, 320, 448, 512, 640, 768, 1024),
         templates={"swap": "ffhq", "reenact": "head"},
         summary="embedded: warps by 68 landmarks; any CPU, no weights, no network",
         licence="Apache-2.0",

@@ -30,7 +30,7 @@ def face_map(source_px: Array, destination_px: Array, size_px: int) -> Array:
     """
     unit_px = face_unit_px(destination_px[:68])
     if _gap_px(source_px) * unit_px / face_unit_px(source_px[:68]) - _gap_px(destination_px) < _CLOSING_UNITS * unit_px:
-        return displacement_map(source_px, destination_px, size_px)
+        return displacement_map(source_px, destination_px, size_px, _grid_px(size_px))
     if _gap_px(destination_px) < _SHUT_UNITS * unit_px:
         destination_px = _shut(destination_px)
     upper = _without(_LOWER_INNER, source_px, destination_px, size_px)
@@ -71,7 +71,12 @@ def _gap_px(points: Array) -> float:
 
 def _without(left_out: tuple[int, ...], source_px: Array, destination_px: Array, size_px: int) -> Array:
     kept = np.setdiff1d(np.arange(len(source_px)), left_out)
-    return displacement_map(source_px[kept], destination_px[kept], size_px)
+    return displacement_map(source_px[kept], destination_px[kept], size_px, _grid_px(size_px))
+
+
+def _grid_px(size_px: int) -> int:
+    """A grid as fine as the face needs, whatever the size of the crop."""
+    return max(8, size_px // 32)
 
 
 def _below_seam(points: Array, size_px: int, unit_px: float) -> Array:
