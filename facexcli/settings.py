@@ -50,7 +50,7 @@ class RecipeSettings(_Group):
     """Changes to the task's recipe; `facexcli.recipes` checks the names against it."""
 
     take: Annotated[tuple[str, ...], Flag("--take", "Engine and recipe", "ATTR=FROM", repeatable=True)] = Field(
-        default=(), description="take an attribute from canvas, source or driving; repeatable"
+        default=(), description="take an attribute from canvas, source or a still, as in lips=other.jpg; repeatable"
     )
     regions: Annotated[tuple[str, ...], Flag("--regions", "Engine and recipe", "A,B,...")] = Field(
         default=(), description="change only these: eyebrows, eyes, nose, lips, skin"

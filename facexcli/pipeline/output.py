@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.painter import Job, Painter
     from facexcli.pipeline.parallel import StageClock
     from facexcli.pipeline.plan import Plan
+    from facexcli.settings import Settings
     from facexcli.types import Frame, MediaInfo
 
 
@@ -72,7 +73,7 @@ class Output:
         with VideoWriter(
             self._plan.output,
             video,
-            self._encode_options(),
+            encode_options(self._plan.settings),
             audio_from=self._timeline.path,
             start_s=start_s,
             stop_s=stop_s,
@@ -103,10 +104,6 @@ class Output:
             stop_s = first.time_s + (self._stop - first.index) / (info.frame_rate or Fraction(25))
         return start_s, stop_s
 
-    def _encode_options(self) -> EncodeOptions:
-        chosen = self._plan.settings.output
-        return EncodeOptions(chosen.codec, chosen.crf, chosen.encoder_preset, chosen.pix_fmt, chosen.audio)
-
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
             self._reporter.emit(Warned(f"{self._timeline.path}: {warning}"))
@@ -121,6 +118,12 @@ class _PictureSink:
     def write(self, frame: Frame) -> None:
         height, width = frame.planes[0].shape[:2]
         write_image(self._path, rgb_roi(frame, (0, 0, width, height)), xmp=self._xmp)
+
+
+def encode_options(settings: Settings) -> EncodeOptions:
+    """What the user chose for the encoder."""
+    chosen = settings.output
+    return EncodeOptions(chosen.codec, chosen.crf, chosen.encoder_preset, chosen.pix_fmt, chosen.audio)
 
 
 def canvas_format(canvas: MediaInfo, timeline: MediaInfo) -> VideoFormat:

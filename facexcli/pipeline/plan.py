@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from facexcli import __version__
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, OutputError, UsageError
+from facexcli.media.encoders import choose_encoder
 from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.probe import fingerprint, probe
 from facexcli.media.writer import VIDEO_SUFFIXES
+from facexcli.pipeline.output import canvas_format, encode_options
 from facexcli.recipes import (
     ATTRIBUTES,
     Attribute,
@@ -132,6 +134,8 @@ def _plan(
         if probe(path).kind != "image":
             raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
     timeline = probe(driving or canvas)
+    if timeline.kind != "image" and output.suffix.lower() in VIDEO_SUFFIXES:
+        choose_encoder(canvas_format(probe(canvas), timeline), encode_options(settings), output.suffix.lower())
     _check_output(output, timeline, [*sources, canvas, *([driving] if driving else []), *query_files.values()])
     return Plan(
         task=task,

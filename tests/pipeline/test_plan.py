@@ -57,6 +57,12 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(
         plan_swap([portrait], talking_clip, tmp_path / name, Settings())
 
 
+def test_an_unknown_encoder_is_refused_before_any_work(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
+    settings = resolve({"codec": "h265"}, cwd=tmp_path, home=tmp_path)
+    with pytest.raises(UsageError, match="h265"):
+        plan_swap([portrait], talking_clip, tmp_path / "out.mp4", settings)
+
+
 def test_a_video_as_source_of_a_swap_is_refused(talking_clip: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a still"):
         plan_swap([talking_clip], talking_clip, tmp_path / "out.mp4", Settings())
