@@ -102,7 +102,7 @@ def _by_ids(tracks: list[Track], rule: str) -> list[Track]:
     known = [track.id for track in tracks]
     missing = sorted(wanted.difference(known))
     if missing:
-        there = f"there are {', '.join(map(str, known))}" if known else "no face was found"
+        there = f"the faces found are numbered {', '.join(map(str, known))}" if known else "no face was found"
         raise UsageError(f"no face is numbered {', '.join(map(str, missing))}", there)
     return [track for track in tracks if track.id in wanted]
 
