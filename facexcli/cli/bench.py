@@ -14,6 +14,8 @@ from facexcli.cli.console import print_result
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from facexcli.evaluate.quality import ReenactQuality
+
 _HELP = """Measure quality and speed on real clips.
 
 The evaluation data are looked for in FACEX_TEST_DATA, or in --data.
@@ -72,16 +74,22 @@ def bench_reenact(data: DataOption = _DATA, keep: KeepOption = None) -> None:
     from facexcli.settings import Settings
 
     _line("source", "driving", "found", "d(source)", "mouth", "eyes", "yaw", "pitch", "roll", "(range, degrees)")
-    rows = []
+    talking: list[ReenactQuality] = []
+    turning: list[ReenactQuality] = []
     for row in bench.bench_reenact(data, Settings(), _made(keep)):
         q = row.quality
-        rows.append(q)
+        (turning if row.driving.startswith("head-pose") else talking).append(q)
         ranges = f"{q.yaw_range_deg:.0f} {q.pitch_range_deg:.0f} {q.roll_range_deg:.0f}"
         _line(row.source, row.driving, f"{q.found_share:.0%}", q.distance_to_source, q.mouth_correlation,
               q.eye_correlation, q.yaw_correlation, q.pitch_correlation, q.roll_correlation, ranges)  # fmt: skip
     print_result(
-        f"least: mouth {min(q.mouth_correlation for q in rows):.2f}, eyes {min(q.eye_correlation for q in rows):.2f}; "
-        f"largest distance to the source {max(q.distance_to_source for q in rows):.3f}"
+        f"talking clips, least: mouth {min(q.mouth_correlation for q in talking):.2f}, "
+        f"eyes {min(q.eye_correlation for q in talking):.2f}; "
+        f"largest distance to the source {max(q.distance_to_source for q in talking):.3f}"
+    )
+    print_result(
+        f"head-pose clips, least: yaw {min(q.yaw_correlation for q in turning):.2f}, "
+        f"pitch {min(q.pitch_correlation for q in turning):.2f}, roll {min(q.roll_correlation for q in turning):.2f}"
     )
 
 

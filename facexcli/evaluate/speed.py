@@ -58,7 +58,7 @@ class SpeedRow:
 
 
 def make_clip(origin: Path, output: Path, height_px: int, seconds: float) -> None:
-    """A clip of `seconds` at `height_px` lines out of a short one, played to and fro, its face a third of the height.
+    """A clip of `seconds` at `height_px` lines out of a short one, played to and fro.
 
     The picture is enlarged, gets a margin and a little noise, so that decoder and encoder work as on a camera's video.
     """
