@@ -70,7 +70,7 @@ class NoFaceError(FacexError):
 
 class WeightsError(FacexError):
     exit_code = 5
-    default_hint = "see `facex models list`"
+    default_hint = "see `facex doctor`"
 
 
 class DeviceError(FacexError):

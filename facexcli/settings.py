@@ -59,7 +59,12 @@ class RecipeSettings(_Group):
     @field_validator("regions", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        regions = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not regions:
+            raise ValueError("names no region")
+        return regions
 
 
 class PeopleSettings(_Group):

@@ -90,6 +90,11 @@ class MediaInfo:
         return self.height_px if self.rotation_deg % 180 else self.width_px
 
     @property
+    def display_aspect_ratio(self) -> Fraction:
+        """Width of a frame pixel over its height: the container's ratio, turned with the picture."""
+        return 1 / self.sample_aspect_ratio if self.rotation_deg % 180 else self.sample_aspect_ratio
+
+    @property
     def display_height_px(self) -> int:
         return self.width_px if self.rotation_deg % 180 else self.height_px
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from facexcli.cli import console
 from facexcli.cli.overview import overview
-from facexcli.errors import FacexError, Interrupted, UsageError
+from facexcli.errors import DeviceError, FacexError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_output()
         return EXIT_PIPE_CLOSED
+    except MemoryError:
+        return _fail(DeviceError("out of memory", "close other programs, or use --detail 0.4"))
+    except OSError as error:
+        return _fail(InputError(f"{error.filename or 'a file'}: {error.strerror or error}", "check the path"))
     except Exception as error:
         message = f"internal error: {type(error).__name__}: {error}"
         console.VOICE.error(message, "this is a bug in facex; -v shows the traceback", EXIT_INTERNAL)

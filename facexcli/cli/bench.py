@@ -95,9 +95,9 @@ def bench_reenact(data: DataOption = _DATA, keep: KeepOption = None) -> None:
 
 def bench_speed(
     data: DataOption = _DATA,
-    height: Annotated[int, typer.Option("--height", metavar="PX", help="lines of the made clip")] = 1080,
+    height: Annotated[int, typer.Option("--height", metavar="PX", min=64, help="lines of the made clip")] = 1080,
     seconds: Annotated[list[float] | None, typer.Option("--seconds", metavar="S", help="length; repeatable")] = None,
-    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="runs of which the median is told")] = 3,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="runs of which the median is told")] = 3,
 ) -> None:
     """Time a whole swap beside a plain ffmpeg transcode with the same encoder settings.
 

@@ -50,6 +50,8 @@ def faces(
     from facexcli.pipeline.analysis_io import save_analysis, summary
 
     for path in (sheet, save):
+        if path is not None and path.exists() and path.samefile(media):
+            raise OutputError(f"{path} is also the input", "choose another name")
         if path is not None and path.exists() and not overwrite:
             raise OutputError(f"{path} exists", "use --overwrite to replace it")
     with reporting() as reporter:

@@ -46,7 +46,7 @@ def with_settings(*wanted: str) -> Callable[[Callable[..., None]], Callable[...,
 
         @wraps(command)
         def run(**values: Any) -> None:
-            flags = {item.parameter: values.pop(item.parameter) or None for item in offered}
+            flags = {item.parameter: _given(values.pop(item.parameter)) for item in offered}
             choices = _choose(flags, *(values.pop(name) for name in ("preset", "as_json", "quiet", "verbose")))
             command(choices=choices, **values)
 
@@ -65,6 +65,11 @@ def _choose(flags: dict[str, object], preset: str | None, as_json: bool, quiet: 
     VOICE.listen(settings.talk)
     typed = [item.flag.option for item in declarations() if item.group != "talk" and flags.get(item.parameter)]
     return Choices(settings, as_json, tuple([*typed, *(["--preset"] if preset else [])]))
+
+
+def _given(value: object) -> object:
+    """None for an option that was not typed; typer gives an empty list for a repeatable one."""
+    return None if value == [] else value
 
 
 def _own_parameters(command: Callable[..., None]) -> Iterable[inspect.Parameter]:

@@ -10,6 +10,7 @@ from facexcli.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
 
     from facexcli.engines.base import Engine
 
@@ -37,8 +38,23 @@ def engine_factories() -> Mapping[str, Callable[[], Engine]]:
     """Every known engine by name; an entry point may not take the name of an embedded engine."""
     factories = dict(_EMBEDDED)
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        factories.setdefault(entry_point.name, entry_point.load)
+        factories.setdefault(entry_point.name, _foreign(entry_point))
     return factories
+
+
+def _foreign(entry_point: EntryPoint) -> Callable[[], Engine]:
+    """An entry point names a class, or any function, that makes an engine."""
+
+    def make() -> Engine:
+        try:
+            engine: Engine = entry_point.load()()
+        except ImportError as error:
+            raise UsageError(
+                f"engine {entry_point.name!r} cannot be loaded: {error}", "install what its package needs"
+            ) from error
+        return engine
+
+    return make
 
 
 def open_engine(name: str, recipe_name: str) -> EngineChoice:

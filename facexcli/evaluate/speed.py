@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facexcli.errors import FacexError
+from facexcli.errors import DeviceError
 from facexcli.media.color import rgb_roi
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.probe import probe
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from facexcli.types import Array, MediaInfo
 
 RATE = Fraction(25)
+_POLL_S = 0.02
 NOISE_CODES = 2.0
 """Standard deviation of the noise on the made clip: an upscaled clip alone would be too easy to encode."""
 
@@ -76,7 +78,7 @@ def make_clip(origin: Path, output: Path, height_px: int, seconds: float) -> Non
 
 
 def bench_speed(source: Path, clip: Path, folder: Path, repeats: int, options: Sequence[str] = ()) -> SpeedRow:
-    """Swap and transcode `clip` in turn, `repeats` times. Raises FacexError when one of them fails."""
+    """Swap and transcode `clip` in turn, `repeats` times. Raises DeviceError when one of them fails."""
     info = probe(clip)
     swaps, transcodes = [], []
     ffmpeg = shutil.which("ffmpeg")
@@ -100,18 +102,34 @@ def help_wall_s(repeats: int) -> float:
 
 
 def process_cost(command: Sequence[str]) -> ProcessCost:
-    """Run a program to its end, without its output. Raises FacexError when it fails."""
+    """Run a program to its end, without its output. Raises DeviceError when it fails."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    complaint = process.stderr.read().decode(errors="replace").strip()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stderr.close()
+    with tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints)
+        peak_kib, status = 0, None
+        while status is None:
+            peak_kib = max(peak_kib, _peak_kib(process.pid))
+            pid, code, usage = os.wait4(process.pid, os.WNOHANG)
+            status = code if pid else None
+            if not pid:
+                time.sleep(_POLL_S)
+        wall_s = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        complaints.seek(0)
+        lines = complaints.read().decode(errors="replace").strip().splitlines()
     if process.returncode:
-        raise FacexError(f"{Path(command[0]).name} failed: {complaint.splitlines()[-1] if complaint else status}")
-    return ProcessCost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        raise DeviceError(f"{Path(command[0]).name} failed: {reason}", "run it by hand to see why")
+    return ProcessCost(wall_s, usage.ru_utime + usage.ru_stime, (peak_kib or usage.ru_maxrss) / 1024)
+
+
+def _peak_kib(pid: int) -> int:
+    """The largest resident set so far; 0 where /proc does not tell. (ru_maxrss counts the parent at the fork.)"""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 def _transcode_arguments(clip: Path, output: Path) -> list[str]:

@@ -45,7 +45,7 @@ def select_tracks(
 
     `largest`: the person with the largest sum of box areas over all frames and shots, in every shot where that person
     is seen; `first`: the person seen first (the larger of two in the same frame), likewise; `all`; or track ids, "0,3".
-    `match`, a unit embedding (D,), keeps the tracks of the person nearest to it, whatever the rule.
+    `match`, a unit embedding (D,), keeps the tracks of the person nearest to it, in place of the rule; ids go before.
 
     Args:
         tracks: of one analysis.

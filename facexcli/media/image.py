@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 IMAGE_SUFFIXES = frozenset(_FORMATS)
+_READABLE = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 # Errors that Pillow's decoders raise for damaged files; it promises no common base.
 _DAMAGED = (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, Image.DecompressionBombError)
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """What may be read, in Pillow's names. Pillow knows more, and starts other programs for some of it."""
+    Image.init()
+    return tuple(name for name in _READABLE if name in Image.OPEN)
 
 
 def read_image(path: Path) -> Array:
@@ -31,7 +40,7 @@ def read_image(path: Path) -> Array:
     """
     check_file(path)
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=readable_formats()) as picture:
             picture.seek(0)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
@@ -46,7 +55,7 @@ def read_animation(path: Path) -> Iterator[tuple[Array, int]]:
     """The pictures of an animation that Pillow reads (WebP), with durations in ms. Raises as `read_image` does."""
     check_file(path)
     try:
-        with Image.open(path) as animation:
+        with Image.open(path, formats=readable_formats()) as animation:
             for picture in ImageSequence.Iterator(animation):
                 picture.load()
                 yield np.asarray(_to_rgb(picture)), int(picture.info.get("duration", 0)) or 100
@@ -56,10 +65,22 @@ def read_animation(path: Path) -> Iterator[tuple[Array, int]]:
         raise InputError(f"{path} is a damaged image ({_short(error)})") from error
 
 
-def write_image(path: Path, rgb: Array, quality: int = 95, xmp: str = "") -> None:
+def color_profile(path: Path) -> bytes:
+    """The ICC profile of an image file, or nothing. Raises as `read_image` does."""
+    check_file(path)
+    try:
+        with Image.open(path, formats=readable_formats()) as picture:
+            return bytes(picture.info.get("icc_profile") or b"")
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is not an image that can be read") from error
+    except _DAMAGED as error:
+        raise InputError(f"{path} is a damaged image ({_short(error)})") from error
+
+
+def write_image(path: Path, rgb: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> None:
     """Write uint8 (H, W, 3) RGB as .png, .jpg or .webp, by suffix. An existing file is replaced when all is written.
 
-    `xmp`, an XMP packet (ISO 16684-1), is put where each format keeps it.
+    `xmp`, an XMP packet (ISO 16684-1), is put where each format keeps it; `icc_profile` says what the RGB values mean.
 
     Raises OutputError for an unknown suffix or a place that cannot be written.
     """
@@ -69,20 +90,22 @@ def write_image(path: Path, rgb: Array, quality: int = 95, xmp: str = "") -> Non
         try:
             picture = Image.fromarray(np.ascontiguousarray(rgb))
             kind = _FORMATS[path.suffix.lower()]
-            picture.save(target.temporary, format=kind, quality=quality, subsampling=0, **_metadata(kind, xmp))
+            picture.save(
+                target.temporary, format=kind, quality=quality, subsampling=0, **_metadata(kind, xmp, icc_profile)
+            )
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
         target.commit()
 
 
-def _metadata(kind: str, xmp: str) -> dict[str, Any]:
-    if not xmp:
-        return {}
-    if kind == "PNG":
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", xmp)
-        return {"pnginfo": text}
-    return {"xmp": xmp.encode()}
+def _metadata(kind: str, xmp: str, icc_profile: bytes) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"icc_profile": icc_profile} if icc_profile else {}
+    if xmp and kind == "PNG":
+        arguments["pnginfo"] = PngImagePlugin.PngInfo()
+        arguments["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif xmp:
+        arguments["xmp"] = xmp.encode()
+    return arguments
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

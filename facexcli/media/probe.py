@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from facexcli.errors import InputError
 from facexcli.media.container import av_reason, check_file, codec_name, open_input, os_reason, picture_stream
 from facexcli.media.frames import SRGB, frame_color
+from facexcli.media.image import readable_formats
 from facexcli.types import MediaInfo, StreamInfo
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _probe_picture(path: Path) -> MediaInfo | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(path)
+            picture = Image.open(path, formats=readable_formats())
     except UnidentifiedImageError:
         return None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:

@@ -60,16 +60,16 @@ def analyse_media(
     return _analyse_video(info, analyzer, smooth, reporter, stage, part)
 
 
-def motion_of(track: Track, sample_aspect_ratio: Fraction) -> Motion:
-    """The landmarks of a track in square pixels."""
+def motion_of(track: Track, info: MediaInfo) -> Motion:
+    """The landmarks of a track of this file, in square pixels."""
     landmarks = np.stack([face.landmarks_px for face in track.faces]).astype(np.float32)
-    landmarks[..., 0] *= float(sample_aspect_ratio)
+    landmarks[..., 0] *= float(info.display_aspect_ratio)
     return Motion(np.array(track.frame_indices, np.int64), landmarks)
 
 
-def with_poses(track: Track, sample_aspect_ratio: Fraction) -> Track:
+def with_poses(track: Track, info: MediaInfo) -> Track:
     """The track with yaw, pitch and roll fitted to each face."""
-    poses = fit_poses(motion_of(track, sample_aspect_ratio).landmarks_px)
+    poses = fit_poses(motion_of(track, info).landmarks_px)
     faces = tuple(
         replace(face, yaw_deg=pose.yaw_deg, pitch_deg=pose.pitch_deg, roll_deg=pose.roll_deg)
         for face, pose in zip(track.faces, poses, strict=True)
@@ -81,7 +81,7 @@ def _analyse_still(info: MediaInfo, analyzer: Analyzer) -> Analysis:
     rgb = read_image(info.path)
     tracks = []
     for number, face in enumerate(find_faces(rgb, analyzer)):
-        tracks.append(with_poses(Track(number, 0, (0,), (face,), face.embedding), info.sample_aspect_ratio))
+        tracks.append(with_poses(Track(number, 0, (0,), (face,), face.embedding), info))
     return Analysis(info, 1, (Shot(0, 1),), tuple(tracks), analyzer.name)
 
 
@@ -119,7 +119,7 @@ def _analyse_video(
         media=info,
         frame_count=end - starts[0],
         shots=tuple(Shot(start, stop) for start, stop in zip(starts, [*starts[1:], end], strict=True)),
-        tracks=tuple(with_poses(track, info.sample_aspect_ratio) for track in tracks),
+        tracks=tuple(with_poses(track, info) for track in tracks),
         analyzer=analyzer.name,
         warnings=warnings,
     )

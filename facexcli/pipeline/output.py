@@ -14,18 +14,20 @@ from facexcli.events import Informed, Reporter, Warned
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.color import rgb_roi
 from facexcli.media.frames import SRGB
-from facexcli.media.image import write_image
+from facexcli.media.image import color_profile, write_image
 from facexcli.media.reader import FrameReader
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
+from facexcli.pipeline.painter import Job
 from facexcli.pipeline.render import RenderCounts, render
 from facexcli.provenance import synthetic_tags, synthetic_xmp
+from facexcli.settings import EncodeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from facexcli.pipeline.painter import Job, Painter
+    from facexcli.pipeline.painter import Painter
     from facexcli.pipeline.parallel import StageClock
     from facexcli.pipeline.plan import Plan
     from facexcli.settings import Settings
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 class Output:
     """Writes what a plan renders. `timeline` is the file that gives times and sound."""
+
+    edited = True
 
     def __init__(self, plan: Plan, timeline: MediaInfo, reporter: Reporter, clock: StageClock) -> None:
         self._plan, self._timeline, self._reporter, self._clock = plan, timeline, reporter, clock
@@ -54,8 +58,23 @@ class Output:
             self._warn(reader.warnings)
         return counts
 
-    def copy(self) -> RenderCounts:
-        """The timeline's file, unchanged, at the output. Raises OutputError where that is not what its name says."""
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """How the output is marked: as synthetic, or not at all when nothing was edited."""
+        return synthetic_tags(self._plan.task, self._plan.engine) if self.edited else {}
+
+    def unedited(self, painter: Painter) -> RenderCounts:
+        """The timeline as it is: its file, or its range in another encoding where the user asked for one."""
+        self.edited = False
+        settings = self._plan.settings
+        if not settings.range.trim and settings.output == EncodeSettings():
+            return self._copy()
+        return self.write(
+            VideoFormat.from_media(self._timeline), lambda frames: (Job(frame, ()) for frame in frames), painter
+        )
+
+    def _copy(self) -> RenderCounts:
+        """Raises OutputError where the file's kind is not what the output's name says."""
         output, origin = self._plan.output, self._timeline.path
         if output.suffix.lower() != origin.suffix.lower():
             raise OutputError(f"{output}: {origin.name} cannot be passed on unchanged as another kind of file",
@@ -77,7 +96,7 @@ class Output:
             audio_from=self._timeline.path,
             start_s=start_s,
             stop_s=stop_s,
-            tags=synthetic_tags(self._plan.task, self._plan.engine),
+            tags=self.provenance,
         ) as writer:
             self._reporter.emit(Informed(f"encoder {writer.encoder}"))
             counts = render(jobs, painter, writer, self._progress(), self._clock)
@@ -87,7 +106,8 @@ class Output:
         return counts
 
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
-        sink = _PictureSink(self._plan.output, synthetic_xmp(self._plan.task, self._plan.engine))
+        xmp = synthetic_xmp(self._plan.task, self._plan.engine) if self.edited else ""
+        sink = _PictureSink(self._plan.output, xmp, color_profile(self._timeline.path))
         return render(jobs, painter, sink, self._progress(), self._clock)
 
     def _progress(self) -> StageProgress:
@@ -112,12 +132,12 @@ class Output:
 class _PictureSink:
     """Writes the one frame of a still."""
 
-    def __init__(self, path: Path, xmp: str) -> None:
-        self._path, self._xmp = path, xmp
+    def __init__(self, path: Path, xmp: str, profile: bytes) -> None:
+        self._path, self._xmp, self._profile = path, xmp, profile
 
     def write(self, frame: Frame) -> None:
         height, width = frame.planes[0].shape[:2]
-        write_image(self._path, rgb_roi(frame, (0, 0, width, height)), xmp=self._xmp)
+        write_image(self._path, rgb_roi(frame, (0, 0, width, height)), xmp=self._xmp, icc_profile=self._profile)
 
 
 def encode_options(settings: Settings) -> EncodeOptions:

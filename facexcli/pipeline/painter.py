@@ -12,6 +12,7 @@ from facexcli.faces.align import crop_box, crop_from_frame, take_crop, transform
 from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.compose import Composite, Look, compose
 from facexcli.media.color import put_roi, rgb_roi
+from facexcli.seeds import noise_key
 from facexcli.types import Crop, EditRequest
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class CropShape:
     @classmethod
     def of(cls, info: MediaInfo, template: TemplateName, size_px: int) -> CropShape:
         display = (info.display_width_px, info.display_height_px)
-        return cls(template, size_px, display, display_aspect_ratio(info))
+        return cls(template, size_px, display, float(info.display_aspect_ratio))
 
     def place(self, tracks: Sequence[Track], frame_rate: Fraction, steadiness: float) -> FacesByFrame:
         """Which faces each frame has, small ones first, so that near ones are painted over them."""
@@ -128,12 +129,6 @@ class CropShape:
         return self.crop_of(rgb, (0, 0, width, height), PlacedFace(0, face, matrix))
 
 
-def display_aspect_ratio(info: MediaInfo) -> float:
-    """Width of a display-oriented pixel over its height: the container's ratio, turned with the picture."""
-    ratio = info.sample_aspect_ratio
-    return float(1 / ratio if info.rotation_deg % 180 else ratio)
-
-
 def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
     """The smallest size that an engine offers that is at least `wanted_px`, or else its largest."""
     large_enough = [size for size in sorted(sizes_px) if size >= wanted_px]
@@ -146,8 +141,11 @@ FacesByFrame = dict[int, list[PlacedFace]]
 class Painter:
     """Paints a batch of frames with one engine, in whatever order the batches come, from several threads."""
 
-    def __init__(self, engine: Engine, recipe: Recipe, look: Look, shape: CropShape, clock: StageClock) -> None:
+    def __init__(
+        self, engine: Engine, recipe: Recipe, look: Look, shape: CropShape, clock: StageClock, seed: int = 0
+    ) -> None:
         self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
+        self._seed = seed
 
     def paint(self, job: Job) -> Painted:
         """Paint one frame. A frame without faces comes back as it is, not converted."""
@@ -156,7 +154,8 @@ class Painter:
         for canvas_face in job.faces:
             with self._clock.measure("crop"):
                 crop, box = self._shape.cut(frame, canvas_face.placed)
-                request = EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers())
+                seed = noise_key(self._seed, canvas_face.placed.track_id, None, "render")
+                request = EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers(), seed)
             with self._clock.measure("engine"):
                 (patch,) = self._engine.render([request])
             with self._clock.measure("fusion"):

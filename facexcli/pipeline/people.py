@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facexcli.config import parse_trim
-from facexcli.errors import NoFaceError
+from facexcli.errors import NoFaceError, UsageError
 from facexcli.events import Informed
 from facexcli.faces.align import crop_from_frame
 from facexcli.faces.select import select_tracks
 from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
+from facexcli.media.scan import read_frames_rgb
 from facexcli.pipeline.analyse import FrameRange, analyse_media, with_poses
 from facexcli.pipeline.analysis_io import load_analysis
 from facexcli.pipeline.painter import CropShape, choose_crop_px
@@ -35,7 +37,13 @@ def find_people(
     saved = settings.people.analysis
     if saved is not None:
         reporter.emit(Informed(f"faces of {info.path} read from {saved}"))
-        return load_analysis(saved, info.path)
+        analysis = load_analysis(saved, info.path)
+        if analysis.analyzer != analyzer.name:
+            raise UsageError(
+                f"{saved} was made with {analysis.analyzer}, this run uses {analyzer.name}",
+                f"add --analyzer {analysis.analyzer}",
+            )
+        return analysis
     part = FrameRange(*parse_trim(settings.range.trim))
     return analyse_media(info, analyzer, settings.look.smooth, reporter, stage, part)
 
@@ -56,7 +64,7 @@ def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, report
     """The tracks of the main person of a portrait. Raises NoFaceError."""
     if info.kind == "image":
         face = face_in(info.path, read_image(info.path), analyzer)
-        return [with_poses(Track(0, 0, (0,), (face,), face.embedding), info.sample_aspect_ratio)]
+        return [with_poses(Track(0, 0, (0,), (face,), face.embedding), info)]
     analysis = analyse_media(info, analyzer, settings.look.smooth, reporter, "analyse")
     tracks = select_tracks(analysis.tracks, "largest", same_person_distance=analyzer.same_person_distance)
     if not tracks:
@@ -72,18 +80,39 @@ def face_in(path: Path, rgb: Array, analyzer: Analyzer) -> Face:
         raise NoFaceError(f"{path}: {error.message}", error.hint) from error
 
 
-def still_crop(path: Path, analyzer: Analyzer, template: TemplateName, size_px: int) -> Crop:
-    """The aligned face of a still. Raises InputError or NoFaceError, naming the file."""
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A picture and the face in it. rgb: uint8 (H, W, 3)."""
+
+    rgb: Array
+    face: Face
+    aspect_ratio: float = 1.0
+
+    def crop(self, template: TemplateName, size_px: int) -> Crop:
+        """The aligned face."""
+        height, width = self.rgb.shape[:2]
+        return CropShape(template, size_px, (width, height), self.aspect_ratio).crop_still(self.rgb, self.face)
+
+
+def load_still(path: Path, analyzer: Analyzer) -> Still:
+    """A still of one person. Raises InputError or NoFaceError, naming the file."""
     rgb = read_image(path)
-    height, width = rgb.shape[:2]
-    return CropShape(template, size_px, (width, height)).crop_still(rgb, face_in(path, rgb, analyzer))
+    return Still(rgb, face_in(path, rgb, analyzer))
+
+
+def portrait_still(info: MediaInfo, tracks: Sequence[Track]) -> Still:
+    """The picture of a portrait; of a video the frame in which the face of `tracks` is turned to the camera most."""
+    faces = [(index, face) for track in tracks for index, face in zip(track.frame_indices, track.faces, strict=True)]
+    index, face = min(faces, key=lambda item: abs(item[1].yaw_deg) + abs(item[1].pitch_deg))
+    rgb = read_image(info.path) if info.kind == "image" else read_frames_rgb(info.path, [index])[0]
+    return Still(rgb, face, float(info.display_aspect_ratio))
 
 
 def crop_px_for(
-    tracks: Sequence[Track], template: TemplateName, aspect_ratio: float, sizes_px: Sequence[int], detail: float
+    tracks: Sequence[Track], template: TemplateName, info: MediaInfo, sizes_px: Sequence[int], detail: float
 ) -> int:
     """The crop size that keeps `detail`, 0..1, of the frame's resolution for the largest face among `tracks`."""
-    extent_px = max(crop_extent_px(track, template, aspect_ratio) for track in tracks)
+    extent_px = max(crop_extent_px(track, template, float(info.display_aspect_ratio)) for track in tracks)
     return choose_crop_px(sizes_px, detail * extent_px)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from facexcli import __version__
 from facexcli.engines.registry import open_engine
@@ -78,6 +78,17 @@ class Plan(BaseModel):
     engine_reason: str = ""
     settings: Settings
 
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Plan:
+        """A plan that was edited by hand may contradict itself."""
+        if self.recipe_name != self.task or set(self.recipe) != set(ATTRIBUTES):
+            raise ValueError(f"the recipe is not a complete {self.task}")
+        if {name for name, provider in self.recipe.items() if provider == "query"} != set(self.queries):
+            raise ValueError("queries and the recipe's rows with 'query' do not match")
+        if (self.driving is None) != (self.task == "swap") or not self.sources:
+            raise ValueError(f"the files are not those of a {self.task}")
+        return self
+
     @property
     def inputs(self) -> tuple[InputFile, ...]:
         driving = (self.driving,) if self.driving else ()
@@ -130,13 +141,13 @@ def _plan(
     choice = open_engine(settings.engine.name, task)
     choice.engine.close()
     recipe, query_files = _recipe(task, settings, choice.engine.spec)
-    for path in (*sources, *query_files.values()):
+    for path in (*(sources if driving is None else ()), *query_files.values()):
         if probe(path).kind != "image":
             raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
     timeline = probe(driving or canvas)
     if timeline.kind != "image" and output.suffix.lower() in VIDEO_SUFFIXES:
         choose_encoder(canvas_format(probe(canvas), timeline), encode_options(settings), output.suffix.lower())
-    _check_output(output, timeline, [*sources, canvas, *([driving] if driving else []), *query_files.values()])
+    check_output(output, timeline, [*sources, canvas, *([driving] if driving else []), *query_files.values()])
     return Plan(
         task=task,
         sources=tuple(InputFile.of(path) for path in sources),
@@ -189,6 +200,14 @@ def expand_stills(sources: Sequence[Path]) -> tuple[Path, ...]:
     if not stills:
         raise UsageError("no source picture was given", "facex swap SOURCE... TARGET -o OUT")
     return tuple(stills)
+
+
+def check_output(output: Path, timeline: MediaInfo, inputs: Sequence[Path]) -> None:
+    """Raises OutputError where the result cannot be written, or would replace one of the inputs."""
+    try:
+        _check_output(output, timeline, inputs)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
 
 
 def _check_output(output: Path, timeline: MediaInfo, inputs: Sequence[Path]) -> None:

@@ -16,13 +16,20 @@ from facexcli.media.probe import probe
 from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.output import Output, canvas_format
-from facexcli.pipeline.painter import CropShape, Painter, display_aspect_ratio
+from facexcli.pipeline.painter import CropShape, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
-from facexcli.pipeline.people import chosen_tracks, crop_px_for, find_people, largest_face, still_crop
-from facexcli.pipeline.plan import check_free
+from facexcli.pipeline.people import (
+    Identities,
+    chosen_tracks,
+    crop_px_for,
+    find_people,
+    largest_face,
+    load_still,
+    portrait_still,
+)
+from facexcli.pipeline.plan import check_free, check_output
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import RunResult
-from facexcli.provenance import synthetic_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +51,7 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
     Raises a FacexError: OutputError when there is a file at the output and `overwrite` is not given, InputError when an
     input has changed since the plan was made or is damaged, NoFaceError when there is nobody to edit.
     """
+    check_output(plan.output, probe(plan.timeline.path), [item.path for item in plan.inputs])
     check_free(plan.output, overwrite)
     for item in plan.inputs:
         item.check()
@@ -84,30 +92,28 @@ class _Run:
             swap_rate=counts.painted / counts.frames if counts.frames else 0.0,
             stage_s=self._clock.seconds(),
             warnings=tuple(self._reporter.warnings),
-            provenance=synthetic_tags(self._plan.task, self._plan.engine),
+            provenance=self._output.provenance,
             plan=self._plan,
         )
 
     def _swap(self) -> RenderCounts:
         info = probe(self._plan.canvas.path)
-        output = Output(self._plan, info, self._reporter, self._clock)
+        output = self._output = Output(self._plan, info, self._reporter, self._clock)
+        sizes_px = self._engine.spec.crop_sizes_px
+        # The stills first: a source without a face should not cost the analysis of the target.
+        sources = [load_still(item.path, self._analyzer) for item in self._plan.sources]
+        asked = {name: load_still(item.path, self._analyzer) for name, item in self._plan.queries.items()}
         with self._clock.measure("analyse"):
             analysis = find_people(info, self._settings, self._analyzer, self._reporter)
             tracks = chosen_tracks(analysis, self._settings, self._analyzer)
         if not tracks:
             self._allow_no_face(info.path.name)
-            return output.copy()
+            return output.unedited(self._painter(CropShape.of(info, self._template, min(sizes_px))))
         with self._clock.measure("prepare"):
-            spec, detail = self._engine.spec, self._settings.engine.detail
-            size_px = crop_px_for(tracks, self._template, display_aspect_ratio(info), spec.crop_sizes_px, detail)
-            stills = [still_crop(item.path, self._analyzer, self._template, size_px) for item in self._plan.sources]
-            identities = {
-                track.id: self._engine.prepare(stills, motion_of(track, info.sample_aspect_ratio)) for track in tracks
-            }
-            queries: dict[str, Crop] = {
-                attribute: still_crop(item.path, self._analyzer, self._template, size_px)
-                for attribute, item in self._plan.queries.items()
-            }
+            size_px = crop_px_for(tracks, self._template, info, sizes_px, self._settings.engine.detail)
+            stills = [still.crop(self._template, size_px) for still in sources]
+            queries: dict[str, Crop] = {name: still.crop(self._template, size_px) for name, still in asked.items()}
+            identities = self._prepare(stills, tracks, info)
         shape = CropShape.of(info, self._template, size_px)
         faces = self._place(tracks, shape, info)
         return output.write(
@@ -119,6 +125,7 @@ class _Run:
     def _reenact(self) -> RenderCounts:
         assert self._plan.driving is not None
         canvas, moving = probe(self._plan.canvas.path), probe(self._plan.driving.path)
+        output = self._output = Output(self._plan, moving, self._reporter, self._clock)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
             analysis = find_people(moving, self._settings, self._analyzer, self._reporter, "analyse-driving")
@@ -129,18 +136,14 @@ class _Run:
             sizes_px = self._engine.spec.crop_sizes_px
             # The portrait's own picture is painted anew, beside parts of it that are not: the loss would show.
             detail = max(self._settings.engine.detail, _PORTRAIT_DETAIL)
-            size_px = crop_px_for(portrait, self._template, display_aspect_ratio(canvas), sizes_px, detail)
-            source = still_crop(canvas.path, self._analyzer, self._template, size_px)
-            identities = {
-                track.id: self._engine.prepare([source], motion_of(track, moving.sample_aspect_ratio))
-                for track in movers
-            }
+            size_px = crop_px_for(portrait, self._template, canvas, sizes_px, detail)
+            source = portrait_still(canvas, portrait).crop(self._template, size_px)
+            identities = self._prepare([source], movers, moving)
         driving_shape = CropShape.of(moving, self._template, min(sizes_px))
         driving_faces = self._place(movers, driving_shape, moving)
         driving = Driving(driving_faces, driving_shape, identities, self._recipe.provided_by("driving"))
         shape = CropShape.of(canvas, self._template, size_px)
         canvas_faces = self._place(portrait, shape, canvas)
-        output = Output(self._plan, moving, self._reporter, self._clock)
         with closing(canvas_stream(canvas)) as pictures:
             return output.write(
                 canvas_format(canvas, moving),
@@ -148,13 +151,16 @@ class _Run:
                 self._painter(shape),
             )
 
+    def _prepare(self, stills: Sequence[Crop], tracks: Sequence[Track], info: MediaInfo) -> Identities:
+        return {track.id: self._engine.prepare(stills, motion_of(track, info)) for track in tracks}
+
     def _place(self, tracks: Sequence[Track], shape: CropShape, info: MediaInfo) -> FacesByFrame:
         return shape.place(tracks, info.frame_rate or Fraction(25), self._settings.look.smooth)
 
     def _painter(self, shape: CropShape) -> Painter:
         chosen = self._settings.look
         look = Look(chosen.feather, chosen.color, chosen.blend, chosen.occlusion, chosen.strength)
-        return Painter(self._engine, self._recipe, look, shape, self._clock)
+        return Painter(self._engine, self._recipe, look, shape, self._clock, self._settings.sampling.seed)
 
     def _allow_no_face(self, name: str) -> None:
         """Raises NoFaceError unless the user chose to let such media pass."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facexcli.engines.base import Engine
+from facexcli.engines.mesh.engine import MeshEngine
 from facexcli.engines.registry import engine_factories, open_engine
 from facexcli.errors import NoFaceError, UsageError
 from facexcli.faces.dlib_backend import DlibAnalyzer
@@ -128,6 +129,32 @@ def test_every_engine_describes_itself(engine: Engine) -> None:
     assert spec.summary and spec.licence and spec.recipes
     assert set(spec.templates) >= spec.recipes
     assert all(size >= 64 for size in spec.crop_sizes_px)
+
+
+class _Foreign:
+    """What a third party's package announces: a name, and something that loads."""
+
+    name = "theirs"
+
+    def __init__(self, loaded: type | ImportError) -> None:
+        self._loaded = loaded
+
+    def load(self) -> type:
+        if isinstance(self._loaded, ImportError):
+            raise self._loaded
+        return self._loaded
+
+
+def test_an_engine_of_another_package_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facexcli.engines.registry.entry_points", lambda group: [_Foreign(MeshEngine)])
+    assert isinstance(open_engine("theirs", "swap").engine, MeshEngine)
+
+
+def test_an_engine_that_cannot_be_loaded_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = _Foreign(ImportError("no module named torch"))
+    monkeypatch.setattr("facexcli.engines.registry.entry_points", lambda group: [broken])
+    with pytest.raises(UsageError, match="torch"):
+        open_engine("theirs", "swap")
 
 
 def test_an_unknown_engine_names_the_nearest() -> None:

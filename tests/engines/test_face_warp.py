@@ -12,7 +12,7 @@ from facexcli.engines.mesh.face_warp import face_map
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.fusion.mask import face_unit_px, forehead_points
 from facexcli.geometry.warp import displacement_map
-from facexcli.pipeline.people import still_crop
+from facexcli.pipeline.people import load_still
 from facexcli.recipes import recipe_named
 from facexcli.types import Array, Crop, EditRequest
 
@@ -23,7 +23,7 @@ SIZE_PX = 256
 def faces(eval_data: Path) -> dict[str, Crop]:
     analyzer = DlibAnalyzer()
     names = ("120_smiling", "120_neutral", "009_neutral")
-    return {name: still_crop(eval_data / "london" / f"{name}.jpg", analyzer, "ffhq", SIZE_PX) for name in names}
+    return {name: load_still(eval_data / "london" / f"{name}.jpg", analyzer).crop("ffhq", SIZE_PX) for name in names}
 
 
 def points_of(crop: Crop) -> Array:

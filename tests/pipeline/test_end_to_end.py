@@ -11,17 +11,20 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
 from facexcli.api import reenact, swap
 from facexcli.config import resolve
 from facexcli.errors import InputError, NoFaceError, OutputError
 from facexcli.events import Event, StageFinished, StageStarted
+from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image, write_image
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
+from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.settings import Settings
 from facexcli.types import Array, Frame
-from tests.pipeline.conftest import CLIP_FRAMES
+from tests.pipeline.conftest import CLIP_FRAMES, cut
 
 MIN_CHANGE_CODES = 4.0
 """Mean change of luma that a swap makes inside the face; recompression alone makes less than one."""
@@ -184,6 +187,38 @@ def test_a_target_without_a_face_is_an_error_or_a_copy(portrait: Path, landscape
     result = swap(portrait, landscape, output, settings=with_flags(no_face="pass"))
     assert output.read_bytes() == landscape.read_bytes()
     assert any("copied unchanged" in warning for warning in result.warnings)
+    assert not result.provenance  # nothing was edited
+
+
+def test_a_target_without_a_face_can_still_be_cut_and_encoded(portrait: Path, landscape: Path, tmp_path: Path) -> None:
+    rgb, clip = read_image(landscape), tmp_path / "clip.mkv"
+    with VideoWriter(clip, VideoFormat(320, 240, "rgb24", Fraction(1, 25)), EncodeOptions("ffv1")) as writer:
+        for index in range(8):
+            writer.write(frame_from_rgb(rgb, index, index, Fraction(1, 25), 1))
+    output = tmp_path / "out.mkv"
+    result = swap(portrait, clip, output, settings=with_flags(no_face="pass", trim="#2..#5", codec="ffv1"))
+    assert result.frames == len(frames_of(output)) == 3
+    assert result.swap_rate == 0
+
+
+def test_a_still_keeps_its_colour_profile(eval_data: Path, portrait: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    target, output = tmp_path / "target.jpg", tmp_path / "out.jpg"
+    write_image(target, read_image(eval_data / "london" / "009_neutral.jpg"), icc_profile=profile)
+    swap(portrait, target, output)
+    with Image.open(output) as picture:
+        assert picture.info["icc_profile"] == profile
+
+
+def test_a_video_can_be_reenacted(eval_data: Path, talking_clip: Path, tmp_path: Path) -> None:
+    canvas = cut(eval_data / "talking" / "grid_sbia1a.mpg", tmp_path / "canvas.mkv")
+    output = tmp_path / "out.mkv"
+    result = reenact(canvas, talking_clip, output, settings=with_flags(codec="ffv1", trim="#0..#6"))
+    assert result.frames == 6
+    assert sound_of(output)[:3] == sound_of(talking_clip)[:3]
+    for before, after in zip(frames_of(canvas), frames_of(output), strict=False):
+        assert before.planes[0].shape == after.planes[0].shape
+        assert 0.05 < np.abs(before.planes[0].astype(int) - after.planes[0]).mean() < 20
 
 
 def test_an_existing_file_is_kept_unless_asked_otherwise(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
