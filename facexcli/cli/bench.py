@@ -49,6 +49,9 @@ def bench_swap(data: DataOption = _DATA, keep: KeepOption = None) -> None:
     from facexcli.evaluate import bench
     from facexcli.settings import Settings
 
+    _line("clip, only re-encoded", "eyes", "mouth")
+    for clip, eyes, mouth in bench.bench_judge(data):
+        _line(clip, eyes, mouth)
     _line("source", "target", "found", "d(source)", "d(canvas)", "deviation", "landmarks", "eyes", "mouth")
     rows = []
     for row in bench.bench_swap(data, Settings(), _made(keep)):

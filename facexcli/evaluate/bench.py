@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from facexcli.errors import InputError
 from facexcli.evaluate.quality import Judge, ReenactQuality, SwapQuality
+from facexcli.media.probe import probe
+from facexcli.media.reader import FrameReader
+from facexcli.media.writer import VideoFormat, VideoWriter
 from facexcli.pipeline.plan import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
@@ -49,6 +52,18 @@ def bench_swap(data: Path, settings: Settings, keep: Path | None = None) -> Iter
                 output = (keep or Path(folder)) / f"swap_{name}_{target.stem}.mp4"
                 run(plan_swap([source], target, output, settings), overwrite=True)
                 yield SwapRow(name, target.stem, judge.swap(output, target, source))
+
+
+def bench_judge(data: Path) -> Iterator[tuple[str, float, float]]:
+    """For each talking clip the judge's own repeatability: (clip, eyes, mouth) after re-encoding without a swap."""
+    judge = Judge()
+    with tempfile.TemporaryDirectory(prefix="facex-bench-") as folder:
+        for target in talking_clips(data):
+            info, output = probe(target), Path(folder) / f"{target.stem}.mp4"
+            with FrameReader(target, info) as reader, VideoWriter(output, VideoFormat.from_media(info)) as writer:
+                for frame in reader:
+                    writer.write(frame)
+            yield target.stem, *judge.repeatability(output, target)
 
 
 def bench_reenact(data: Path, settings: Settings, keep: Path | None = None) -> Iterator[ReenactRow]:

@@ -131,6 +131,15 @@ class Judge:
             roll_range_deg=float(ranges[2]),
         )
 
+    def repeatability(self, re_encoded: Path, canvas: Path) -> tuple[float, float]:
+        """Correlations of eye and mouth opening of a clip with itself after an encoder: the most that can be seen."""
+        seen, reference = self.look(re_encoded), self.clip(canvas)
+        both = _common(seen, reference, re_encoded)
+        return (
+            _correlation(seen, reference, both, eye_opening),
+            _correlation(seen, reference, both, mouth_opening),
+        )
+
     def clip(self, path: Path) -> FaceRecord:
         """As `look`, remembered."""
         if path not in self._clips:
