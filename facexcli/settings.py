@@ -39,7 +39,7 @@ class EngineSettings(_Group):
     """Which engine."""
 
     name: Annotated[str, Flag("--engine", "Engine and recipe", "NAME")] = Field(
-        default="auto", min_length=1, description="auto takes the best one that is installed; see `facex engines`"
+        default="auto", min_length=1, description="auto takes mesh, the embedded one; see `facex engines`"
     )
     detail: Annotated[float, Flag("--detail", "Engine and recipe", "0..1")] = Field(
         default=0.55, ge=0.1, le=1, description="resolution of the new face, as a share of the frame's"

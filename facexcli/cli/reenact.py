@@ -23,7 +23,7 @@ def register(app: typer.Typer, panel: str) -> None:
     "look.smooth", "look.strength", "sampling", "compute", "range", "output", "talk",
 )  # fmt: skip
 def reenact(
-    source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait")] = None,
+    source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait: an image or a video")] = None,
     driving: Annotated[
         Path | None, typer.Option("--driving", metavar="DRIVING", help="the video whose face moves; gives the sound")
     ] = None,
