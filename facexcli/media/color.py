@@ -19,7 +19,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from facexcli.media.frames import writable_copy
-from facexcli.media.orient import PixelBox, native_box, native_from_frame, oriented, unoriented
+from facexcli.media.orient import PixelBox, native_box, oriented, unoriented
 from facexcli.media.pixels import LAYOUTS, PixelLayout, plane_views
 
 if TYPE_CHECKING:
@@ -64,40 +64,6 @@ def rgb_roi(frame: Frame, box: PixelBox) -> Array:
     return oriented(rgb, frame.rotation_deg, frame.mirrored)
 
 
-def rgb_crop(frame: Frame, crop_from_frame: Array, size_px: int) -> Array:
-    """An affine crop of a frame as uint8 (S, S, 3) RGB; beyond the frame its border is replicated.
-
-    The planes are resampled bilinearly before they are converted, which is the same as after, and cheaper where the
-    crop is smaller than what it is made of. `crop_from_frame`, float64 (3, 3), should not reduce to less than a half:
-    nothing is filtered.
-    """
-    layout = LAYOUTS[frame.pix_fmt]
-    native_from_crop = native_from_frame(frame) @ np.linalg.inv(crop_from_frame)
-
-    def sampled(plane: Array, plane_from_native: Array) -> Array:
-        return cv2.warpAffine(
-            plane,
-            (plane_from_native @ native_from_crop)[:2],
-            (size_px, size_px),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-
-    if layout.is_rgb:
-        channels = [np.ascontiguousarray(_rgb_channel(frame.planes, layout, index)) for index in range(3)]
-        return _to_uint8([sampled(channel, np.eye(3)) for channel in channels], layout)
-    luma = _code_values(sampled(frame.planes[0], np.eye(3)), layout)
-    matrix = _rgb_from_code_values(_matrix_code(frame), _is_full_range(frame, layout), layout.bits)
-    if layout.family == "gray":
-        return _grey_as_rgb(luma, matrix, layout)
-    siting_x, siting_y = _siting(frame, layout)
-    chroma_from_native = np.array(
-        [[1 / layout.sub_x, 0, -siting_x / layout.sub_x], [0, 1 / layout.sub_y, -siting_y / layout.sub_y], [0, 0, 1]]
-    )
-    chroma = [_code_values(sampled(plane, chroma_from_native), layout) for plane in _chroma_planes(frame, layout)]
-    return _saturated(cv2.transform(cv2.merge((luma, *chroma)), matrix), np.dtype(np.uint8))
-
-
 def put_roi(frame: Frame, box: PixelBox, rgb: Array, alpha: Array) -> Frame:
     """A new frame with `rgb` laid over the region `box` by `alpha`; the given frame is left as it is.
 
@@ -126,16 +92,12 @@ def _signal_to_rgb(frame: Frame, x0: int, y0: int, x1: int, y1: int) -> Array:
     luma = _code_values(frame.planes[0][y0:y1, x0:x1], layout)
     matrix = _rgb_from_code_values(_matrix_code(frame), _is_full_range(frame, layout), layout.bits)
     if layout.family == "gray":
-        return _grey_as_rgb(luma, matrix, layout)
+        neutral = np.float32(128 << (layout.bits - 8))
+        grey = luma * matrix[0, 0] + (matrix[0, 1] + matrix[0, 2]) * neutral + matrix[0, 3]
+        return np.repeat(_saturated(grey, np.dtype(np.uint8))[..., None], 3, axis=2)
     chroma = _upsampled_chroma(frame, layout, (x0, y0, x1, y1))
     rgb = cv2.transform(cv2.merge((luma, *chroma)), matrix)
     return _saturated(rgb, np.dtype(np.uint8))
-
-
-def _grey_as_rgb(luma: Array, matrix: Array, layout: PixelLayout) -> Array:
-    neutral = np.float32(128 << (layout.bits - 8))
-    grey = luma * matrix[0, 0] + (matrix[0, 1] + matrix[0, 2]) * neutral + matrix[0, 3]
-    return np.repeat(_saturated(grey, np.dtype(np.uint8))[..., None], 3, axis=2)
 
 
 def _rgb_to_signal(frame: Frame, planes: tuple[Array, ...], box: PixelBox, rgb: Array, alpha: Array) -> None:
@@ -213,7 +175,7 @@ def _footprint_means(rows: Array, first: int, limit: int, step: int, siting: flo
 def _upsampled_chroma(frame: Frame, layout: PixelLayout, box: PixelBox) -> list[Array]:
     """Both chroma planes of a region at luma resolution, float32 code values, bilinear at the chroma location."""
     x0, y0, x1, y1 = box
-    chroma = _chroma_planes(frame, layout)
+    chroma = frame.planes[1:3] if layout.family == "planar" else (frame.planes[1][..., 0], frame.planes[1][..., 1])
     if layout.sub_x == layout.sub_y == 1:
         return [_code_values(plane[y0:y1, x0:x1], layout) for plane in chroma]
     siting_x, siting_y = _siting(frame, layout)
@@ -237,12 +199,6 @@ def _upsampled_chroma(frame: Frame, layout: PixelLayout, box: PixelBox) -> list[
         )
         for plane in chroma
     ]
-
-
-def _chroma_planes(frame: Frame, layout: PixelLayout) -> tuple[Array, ...]:
-    if layout.family == "planar":
-        return frame.planes[1:3]
-    return np.ascontiguousarray(frame.planes[1][..., 0]), np.ascontiguousarray(frame.planes[1][..., 1])
 
 
 def _siting(frame: Frame, layout: PixelLayout) -> tuple[float, float]:
