@@ -8,6 +8,7 @@ import statistics
 import struct
 import warnings
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,14 +55,23 @@ def probe(path: Path) -> MediaInfo:
 
 
 def fingerprint(path: Path) -> str:
-    """Content identity of a file: size and SHA-256, "<bytes>-<hex>". Reads it in pieces. Raises InputError."""
+    """Content identity of a file: size and SHA-256, "<bytes>-<hex>". Reads it in pieces. Raises InputError.
+
+    A file whose size and times have not changed is read once in a process, however often it is asked for.
+    """
     check_file(path)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return f"{path.stat().st_size}-{digest}"
+        facts = path.stat()
+        return _hashed(path.resolve(), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {os_reason(error)}") from error
+
+
+@lru_cache(maxsize=256)
+def _hashed(path: Path, inode: int, size: int, modified_ns: int, changed_ns: int) -> str:
+    del inode, modified_ns, changed_ns  # they are what tells one content of a path from another
+    with path.open("rb") as file:
+        return f"{size}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _probe_picture(path: Path) -> MediaInfo | None:
