@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,24 +12,24 @@ from facexcli.faces.choose import choose_analyzer
 from facexcli.media.probe import probe
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people
-from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.plan import Mapped, plan_mapped_swap, plan_reenact, plan_swap
 from facexcli.pipeline.result import RunResult
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from os import PathLike
 
     from facexcli.types import Analysis
 
     AnyPath = str | PathLike[str]
+    Who = int | str | Path
 
 __all__ = ["RunResult", "analyse", "reenact", "swap"]
 
 
 def swap(
-    sources: AnyPath | Sequence[AnyPath],
+    sources: AnyPath | Sequence[AnyPath] | Mapping[Who, AnyPath | Sequence[AnyPath]],
     target: AnyPath,
     output: AnyPath,
     *,
@@ -39,7 +40,8 @@ def swap(
     """Put the person of `sources` into an image or a video, as `facex swap` does.
 
     Args:
-        sources: one still, several stills of one person, or a folder of them.
+        sources: one still, several stills of one person, or a folder of them. For several people at once a mapping
+            {who: such sources}; who is a number (int) or a name (str) of `analyse`, or a reference still (Path).
         target: image or video.
         output: the file to write; its suffix chooses the container.
         settings: every option of the command line; defaults when None.
@@ -49,9 +51,19 @@ def swap(
     Raises:
         FacexError: a subclass that says what is wrong with which file; nothing is written then.
     """
-    listed = [sources] if isinstance(sources, (str, Path)) or not hasattr(sources, "__iter__") else sources
-    plan = plan_swap([Path(source) for source in listed], Path(target), Path(output), settings or Settings())
+    settings = settings or Settings()
+    if isinstance(sources, Mapping):
+        rows = [Mapped(_paths(own), str(who) if isinstance(who, int) else who) for who, own in sources.items()]
+        plan = plan_mapped_swap(rows, Path(target), Path(output), settings)
+    else:
+        plan = plan_swap(_paths(sources), Path(target), Path(output), settings)
     return run(plan, reporter, overwrite)
+
+
+def _paths(sources: AnyPath | Sequence[AnyPath]) -> tuple[Path, ...]:
+    if isinstance(sources, Sequence) and not isinstance(sources, str):
+        return tuple(Path(source) for source in sources)
+    return (Path(sources),)
 
 
 def reenact(

@@ -70,13 +70,15 @@ class RecipeSettings(_Group):
 class PeopleSettings(_Group):
     """Which faces are edited, and how they are found."""
 
-    faces: Annotated[str, Flag("--faces", "People", "largest|all|first|ID,ID")] = Field(
-        default="largest",
-        pattern=r"^(largest|all|first|\d+(,\d+)*)$",
-        description="whose face; the numbers are those of `facex faces`",
+    faces: Annotated[str, Flag("--faces", "People", "largest|all|first|WHO,WHO")] = Field(
+        default="largest", min_length=1, description="whose face: a rule, or numbers or names of `facex faces`"
     )
     match: Annotated[Path | None, Flag("--match", "People", "REF.jpg")] = Field(
         default=None, description="only the person on this picture"
+    )
+    map: Annotated[tuple[str, ...], Flag("--map", "People", "SOURCE=WHO", repeatable=True)] = Field(
+        default=(),
+        description="several people at once: a still or a folder for each number, name or reference still; repeatable",
     )
     min_face_px: Annotated[int, Flag("--min-face", "People", "PX")] = Field(
         default=40, ge=8, le=4096, description="ignore faces smaller than this"
@@ -90,6 +92,13 @@ class PeopleSettings(_Group):
     analysis: Annotated[Path | None, Flag("--analysis", "People", "FILE")] = Field(
         default=None, description="use the faces saved by `facex faces --save`"
     )
+
+    @field_validator("map")
+    @classmethod
+    def _check_map(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            parse_map(item)
+        return value
 
 
 class LookSettings(_Group):
@@ -228,6 +237,14 @@ def declarations() -> tuple[Declaration, ...]:
             (flag,) = (item for item in field.metadata if isinstance(item, Flag))
             found.append(Declaration(group, name, flag, field))
     return tuple(found)
+
+
+def parse_map(text: str) -> tuple[str, str]:
+    """SOURCE=WHO as (source, who), cut at the last equals sign. Raises ValueError where one of them is missing."""
+    source, _, who = (part.strip() for part in text.rpartition("="))
+    if not source or not who:
+        raise ValueError(f"{text!r} is not SOURCE=WHO; for example alice.jpg=1")
+    return source, who
 
 
 def parse_trim(text: str) -> tuple[Fraction | int | None, Fraction | int | None]:

@@ -43,6 +43,37 @@ class ColorDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class MasteringDisplay:
+    """The display on which a video was graded (SMPTE ST 2086): CIE 1931 (x, y) of its colours, luminance in cd/m2."""
+
+    red_xy: tuple[Fraction, Fraction]
+    green_xy: tuple[Fraction, Fraction]
+    blue_xy: tuple[Fraction, Fraction]
+    white_xy: tuple[Fraction, Fraction]
+    min_nits: Fraction
+    max_nits: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class HdrMetadata:
+    """What a video says of its brightness beside the pictures.
+
+    `max_cll_nits` and `max_fall_nits` are the brightest pixel and the brightest frame average (CTA-861.3), 0 where not
+    known. `dynamic` names what changes from scene to scene and does not survive encoding ("Dolby Vision", "HDR10+").
+    """
+
+    mastering_display: MasteringDisplay | None = None
+    max_cll_nits: int = 0
+    max_fall_nits: int = 0
+    dynamic: tuple[str, ...] = ()
+
+    @property
+    def is_static(self) -> bool:
+        """Whether there is something that an encoder or a container can carry."""
+        return self.mastering_display is not None or self.max_cll_nits > 0 or self.max_fall_nits > 0
+
+
+@dataclass(frozen=True, slots=True)
 class StreamInfo:
     """One stream of a container. `language` is an ISO 639-2 code or ''."""
 
@@ -84,6 +115,7 @@ class MediaInfo:
     streams: tuple[StreamInfo, ...] = ()
     stream_index: int = 0
     display_matrix: tuple[int, ...] = ()
+    hdr: HdrMetadata = HdrMetadata()
 
     @property
     def display_width_px(self) -> int:
@@ -171,8 +203,20 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """Everybody has a number, from 1, and a name; `track_ids` are where that person is seen."""
+
+    number: int
+    name: str
+    track_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
-    """Who is where. `frame_count` is the number of frames that were decoded."""
+    """Who is where. `frame_count` is the number of frames that were decoded; `trim` the part that they are ('': all).
+
+    A track that belongs to nobody in `people` is not edited.
+    """
 
     media: MediaInfo
     frame_count: int
@@ -180,6 +224,8 @@ class Analysis:
     tracks: tuple[Track, ...]
     analyzer: str
     warnings: tuple[str, ...] = ()
+    people: tuple[Person, ...] = ()
+    trim: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def test_a_mistake_in_a_file_names_the_file_and_the_key(
         ({"feather": "2"}, "--feather = '2': should be less than or equal to 1", "--feather 0..1"),
         ({"feather": "nan"}, "--feather = 'nan'", "--feather 0..1"),
         ({"blend": "multi"}, "--blend = 'multi'", "did you mean 'multiband'?"),
-        ({"faces": "bob"}, "--faces = 'bob': must be one of largest|all|first|ID,ID", "facex faces"),
+        ({"map": ["alice.jpg"]}, "'alice.jpg' is not SOURCE=WHO; for example alice.jpg=1", "--map SOURCE=WHO"),
         ({"device": "gpu"}, "--device = 'gpu'", "auto|cpu|cuda[:N]"),
         ({"trim": "5..2"}, "--trim: '5..2' ends before it starts", "--trim START..END"),
         ({"mn_face": 3}, "unknown setting 'mn_face'", "did you mean 'min_face'?"),

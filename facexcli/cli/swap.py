@@ -21,7 +21,8 @@ def register(app: typer.Typer, panel: str) -> None:
 @with_settings("engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "talk")
 def swap(
     sources: Annotated[
-        list[Path] | None, typer.Argument(metavar="SOURCE", help="stills of one person, or a folder of them")
+        list[Path] | None,
+        typer.Argument(metavar="SOURCE", help="stills of one person, or a folder of them; not with --map"),
     ] = None,
     target: Annotated[Path | None, typer.Argument(metavar="TARGET", help="an image or a video")] = None,
     output: OutputOption = None,
@@ -34,17 +35,21 @@ def swap(
     """Put the face of SOURCE into TARGET.
 
     Everything else of TARGET stays as it is: its frames, times, colours and sound.
+    With --map several people get a face each: `facex faces` shows who is there.
 
     Example:
       facex swap alice.jpg clip.mp4 -o out.mp4
       facex swap alice1.jpg alice2.jpg clip.mp4 -o out.mp4 --preset quality
+      facex swap clip.mp4 --map alice.jpg=1 --map bob.jpg=2 -o out.mp4
     """
 
     def make_plan() -> Plan:
         from facexcli.pipeline.plan import plan_swap
 
-        assert sources and target and output
-        return plan_swap(sources, target, output, choices.settings)
+        assert target and output
+        return plan_swap(sources or (), target, output, choices.settings)
 
     given: dict[str, object] = {"SOURCE": sources, "TARGET": target, "-o OUT": output}
+    if choices.settings.people.map and not sources:
+        del given["SOURCE"]
     execute("swap", make_plan, choices, given=given, plan_file=plan, overwrite=overwrite, dry_run=dry_run)

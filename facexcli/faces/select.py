@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facexcli.errors import UsageError
 from facexcli.faces.embed import embedding_distance, mean_embedding
+from facexcli.types import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from facexcli.types import Array, Track
+    from facexcli.types import Analysis, Array, Track
 
 RULES = ("largest", "all", "first")
+NAMELESS = "person "
+"""Before the number, this is what somebody is called whom nobody has named."""
 _SAME_PERSON_DISTANCE = 0.38
 
 
 def merge_people(tracks: Sequence[Track], same_person_distance: float = _SAME_PERSON_DISTANCE) -> dict[int, int]:
-    """Which tracks show the same person: {track id: person id}; a person's id is its smallest track id.
+    """Which tracks show the same person: {track id: group}; a group is called by its smallest track id.
 
     The nearest pair of groups is joined until none is nearer than `same_person_distance` (average linkage). Two tracks
     that share a frame are two people, however alike. A track without an embedding stays alone.
@@ -34,8 +39,26 @@ def merge_people(tracks: Sequence[Track], same_person_distance: float = _SAME_PE
     return {track_id: min(group) for group in groups for track_id in group}
 
 
+def with_people(analysis: Analysis, same_person_distance: float = _SAME_PERSON_DISTANCE) -> Analysis:
+    """The analysis with its tracks merged into people.
+
+    They are numbered from 1 by presence, the sum of box areas over all frames, so that those whom a viewer would name
+    first come first; "person 1" is a name until the user gives a better one.
+    """
+    group_of = merge_people(analysis.tracks, same_person_distance)
+    groups: dict[int, list[Track]] = {}
+    for track in sorted(analysis.tracks, key=lambda track: track.id):
+        groups.setdefault(group_of[track.id], []).append(track)
+    ordered = sorted(groups.values(), key=lambda tracks: -_presence(tracks))
+    people = (
+        Person(number, f"{NAMELESS}{number}", tuple(track.id for track in tracks))
+        for number, tracks in enumerate(ordered, start=1)
+    )
+    return replace(analysis, people=tuple(people))
+
+
 def select_tracks(
-    tracks: Sequence[Track],
+    analysis: Analysis,
     rule: str = "largest",
     min_face_px: float = 0.0,
     match: Array | None = None,
@@ -44,33 +67,83 @@ def select_tracks(
     """The tracks to edit, in the order of their ids.
 
     `largest`: the person with the largest sum of box areas over all frames and shots, in every shot where that person
-    is seen; `first`: the person seen first (the larger of two in the same frame), likewise; `all`; or track ids, "0,3".
-    `match`, a unit embedding (D,), keeps the tracks of the person nearest to it, in place of the rule; ids go before.
+    is seen; `first`: the person seen first (the larger of two in the same frame), likewise; `all`; or people by number
+    or name, "1,Alice". `match`, a unit embedding (D,), keeps the person nearest to it, in place of a rule; numbers and
+    names go before.
 
     Args:
-        tracks: of one analysis.
+        analysis: with its people.
         rule: see above.
-        min_face_px: tracks whose median box is narrower are left out, unless they are named by id.
+        min_face_px: tracks whose median box is narrower are left out, unless their person is named.
         match: of a reference still, or None.
         same_person_distance: of the analyzer that made the embeddings.
     Returns:
         possibly nothing; whether that is an error is the caller's to say.
     Raises:
-        UsageError: an unknown rule, or ids that no track has.
+        UsageError: an unknown rule, or a number or name that nobody has.
     """
-    ordered = sorted(tracks, key=lambda track: track.id)
     if rule not in RULES:
-        return _by_ids(ordered, rule)
-    large = [track for track in ordered if track.faces and _median_width_px(track) >= min_face_px]
-    if not large:
+        return tracks_of(analysis, people_called(analysis.people, rule)) if analysis.people else []
+    large = {track.id for track in analysis.tracks if track.faces and _median_width_px(track) >= min_face_px}
+    people = [replace(who, track_ids=tuple(id_ for id_ in who.track_ids if id_ in large)) for who in analysis.people]
+    seen = [person for person in people if person.track_ids]
+    if not seen:
         return []
-    people = merge_people(large, same_person_distance)
     if match is not None:
-        return _matching(large, people, match, same_person_distance)
+        nearest = nearest_person(replace(analysis, people=tuple(seen)), match, same_person_distance)
+        return tracks_of(analysis, [nearest] if nearest else [])
     if rule == "all":
-        return large
-    chosen = _largest_person(large, people) if rule == "largest" else _first_person(large, people)
-    return [track for track in large if people[track.id] == chosen]
+        return tracks_of(analysis, seen)
+    chosen = _largest(analysis, seen) if rule == "largest" else _first(analysis, seen)
+    return tracks_of(analysis, [chosen])
+
+
+def tracks_of(analysis: Analysis, people: Iterable[Person]) -> list[Track]:
+    """Where these people are seen, in the order of the tracks' ids."""
+    wanted = {track_id for person in people for track_id in person.track_ids}
+    return sorted((track for track in analysis.tracks if track.id in wanted), key=lambda track: track.id)
+
+
+def people_called(people: Sequence[Person], names: str) -> list[Person]:
+    """The people of a list "1,Alice". Raises UsageError for one that nobody there is called."""
+    return [person_called(people, name) for name in names.split(",")]
+
+
+def person_called(people: Sequence[Person], who: str) -> Person:
+    """The person with this number or name; capitals do not matter. Raises UsageError that says who is there."""
+    wanted = who.strip().casefold()
+    for person in people:
+        if wanted in (str(person.number), person.name.casefold()):
+            return person
+    said = f"there is no person {wanted}" if wanted.isdecimal() else f"nobody is called {who.strip()!r}"
+    near = get_close_matches(wanted, RULES, n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {who_is_there(people)}"
+    raise UsageError(said, hint if people else "no face was found")
+
+
+def who_is_there(people: Sequence[Person], most: int = 8) -> str:
+    """ "1 (Alice), 2 (person 2)", for messages."""
+    named = [
+        f"{person.number} ({person.name})" if person.name != f"{NAMELESS}{person.number}" else person.name
+        for person in people[:most]
+    ]
+    return ", ".join(named) + (f" and {len(people) - most} more" if len(people) > most else "")
+
+
+def nearest_person(
+    analysis: Analysis, match: Array, same_person_distance: float = _SAME_PERSON_DISTANCE
+) -> Person | None:
+    """The person whose mean identity is nearest to `match`, a unit embedding (D,); None where none is near enough."""
+    near: dict[int, float] = {}
+    for person in analysis.people:
+        members = [track.embedding for track in tracks_of(analysis, [person]) if track.embedding is not None]
+        mean = mean_embedding(members)
+        if mean is not None:
+            near[person.number] = embedding_distance(mean, match)
+    best = min(near, key=lambda number: near[number], default=None)
+    if best is None or near[best] >= same_person_distance:
+        return None
+    return next(person for person in analysis.people if person.number == best)
 
 
 def _distances(tracks: Sequence[Track]) -> Array:
@@ -92,47 +165,22 @@ def _joined(distances: Array, first: int, second: int, first_count: int, second_
     return np.delete(np.delete(distances, second, axis=0), second, axis=1)
 
 
-def _by_ids(tracks: list[Track], rule: str) -> list[Track]:
-    try:
-        wanted = {int(item) for item in rule.split(",")}
-    except ValueError:
-        raise UsageError(
-            f"--faces {rule!r} is neither a rule nor a list of numbers", f"use {', '.join(RULES)} or numbers like 0,2"
-        ) from None
-    known = [track.id for track in tracks]
-    missing = sorted(wanted.difference(known))
-    if missing:
-        there = f"the faces found are numbered {', '.join(map(str, known))}" if known else "no face was found"
-        raise UsageError(f"no face is numbered {', '.join(map(str, missing))}", there)
-    return [track for track in tracks if track.id in wanted]
+def _largest(analysis: Analysis, people: Sequence[Person]) -> Person:
+    return max(people, key=lambda person: _presence(tracks_of(analysis, [person])))
 
 
-def _matching(tracks: list[Track], people: dict[int, int], match: Array, limit: float) -> list[Track]:
-    near: dict[int, float] = {}
-    for person in set(people.values()):
-        members = [track.embedding for track in tracks if people[track.id] == person and track.embedding is not None]
-        mean = mean_embedding(members)
-        if mean is not None:
-            near[person] = embedding_distance(mean, match)
-    if not near:
-        return []
-    best = min(near, key=lambda person: near[person])
-    return [track for track in tracks if people[track.id] == best] if near[best] < limit else []
+def _first(analysis: Analysis, people: Sequence[Person]) -> Person:
+    def appearance(person: Person) -> tuple[int, float]:
+        return min((track.frame_indices[0], -next(_areas_px(track))) for track in tracks_of(analysis, [person]))
+
+    return min(people, key=appearance)
 
 
-def _largest_person(tracks: list[Track], people: dict[int, int]) -> int:
-    size: dict[int, float] = {}
-    for track in tracks:
-        size[people[track.id]] = size.get(people[track.id], 0.0) + sum(_areas_px(track))
-    return max(sorted(size), key=lambda person: size[person])
+def _presence(tracks: Iterable[Track]) -> float:
+    return sum(sum(_areas_px(track)) for track in tracks)
 
 
-def _first_person(tracks: list[Track], people: dict[int, int]) -> int:
-    earliest = min(tracks, key=lambda track: (track.frame_indices[0], -next(iter(_areas_px(track)))))
-    return people[earliest.id]
-
-
-def _areas_px(track: Track) -> Iterable[float]:
+def _areas_px(track: Track) -> Iterator[float]:
     for face in track.faces:
         x0, y0, x1, y1 = face.box_px
         yield (x1 - x0) * (y1 - y0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from facexcli.config import parse_trim
 from facexcli.errors import NoFaceError, UsageError
 from facexcli.events import Informed
 from facexcli.faces.align import crop_from_frame
-from facexcli.faces.select import select_tracks
-from facexcli.faces.source import find_source_face
+from facexcli.faces.select import RULES, select_tracks, with_people
+from facexcli.faces.source import find_faces, find_source_face
 from facexcli.media.image import read_image
 from facexcli.media.scan import read_frames_rgb
 from facexcli.pipeline.analyse import FrameRange, analyse_media, with_poses
@@ -29,11 +29,24 @@ if TYPE_CHECKING:
     from facexcli.settings import Settings
     from facexcli.types import Analysis, Array, Crop, Face, MediaInfo, TemplateName
 
+_BYSTANDER_SHARE = 0.5
+"""Faces on a reference still that are narrower than this, measured by the widest, are not meant."""
+
 
 def find_people(
-    info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter, stage: StageName = "analyse"
+    info: MediaInfo,
+    settings: Settings,
+    analyzer: Analyzer,
+    reporter: Reporter,
+    stage: StageName = "analyse",
+    *,
+    numbered: bool = False,
 ) -> Analysis:
-    """Analyse the chosen range of a file, or read the analysis that the user saved. Raises InputError or UsageError."""
+    """Analyse the chosen range of a file, or read the analysis that the user saved. Raises InputError or UsageError.
+
+    Where people are asked for by number (`numbered`), all of the file is analysed whatever the range, so that the
+    numbers are those that `facex faces` shows.
+    """
     saved = settings.people.analysis
     if saved is not None:
         reporter.emit(Informed(f"faces of {info.path} read from {saved}"))
@@ -44,8 +57,9 @@ def find_people(
                 f"add --analyzer {analysis.analyzer}",
             )
         return analysis
-    part = FrameRange(*parse_trim(settings.range.trim))
-    return analyse_media(info, analyzer, settings.look.smooth, reporter, stage, part)
+    trim = "" if numbered or settings.people.faces not in RULES else settings.range.trim
+    analysis = analyse_media(info, analyzer, settings.look.smooth, reporter, stage, FrameRange(*parse_trim(trim)))
+    return replace(with_people(analysis, analyzer.same_person_distance), trim=trim)
 
 
 def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) -> list[Track]:
@@ -56,8 +70,8 @@ def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) ->
     people = settings.people
     match = None
     if people.match is not None:
-        match = face_in(people.match, read_image(people.match), analyzer).embedding
-    return select_tracks(analysis.tracks, people.faces, people.min_face_px, match, analyzer.same_person_distance)
+        match = reference_embedding(people.match, analyzer)
+    return select_tracks(analysis, people.faces, people.min_face_px, match, analyzer.same_person_distance)
 
 
 def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter) -> list[Track]:
@@ -66,7 +80,7 @@ def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, report
         face = face_in(info.path, read_image(info.path), analyzer)
         return [with_poses(Track(0, 0, (0,), (face,), face.embedding), info)]
     analysis = analyse_media(info, analyzer, settings.look.smooth, reporter, "analyse")
-    tracks = select_tracks(analysis.tracks, "largest", same_person_distance=analyzer.same_person_distance)
+    tracks = select_tracks(with_people(analysis, analyzer.same_person_distance))
     if not tracks:
         raise NoFaceError(f"{info.path}: no face found in the source")
     return tracks
@@ -78,6 +92,19 @@ def face_in(path: Path, rgb: Array, analyzer: Analyzer) -> Face:
         return find_source_face(rgb, analyzer)
     except NoFaceError as error:
         raise NoFaceError(f"{path}: {error.message}", error.hint) from error
+
+
+def reference_embedding(path: Path, analyzer: Analyzer) -> Array:
+    """Who is on a reference still: a unit embedding (D,). Raises NoFaceError for nobody, and for more than one."""
+    faces = find_faces(read_image(path), analyzer)
+    if not faces:
+        raise NoFaceError(f"{path}: no face found")
+    width_px = faces[0].box_px[2] - faces[0].box_px[0]
+    beside = [face for face in faces if face.box_px[2] - face.box_px[0] > _BYSTANDER_SHARE * width_px]
+    if len(beside) > 1:
+        raise NoFaceError(f"{path}: {len(beside)} faces on a reference still", "cut it to the person who is meant")
+    assert faces[0].embedding is not None  # find_faces promises it
+    return faces[0].embedding
 
 
 @dataclass(frozen=True, slots=True)

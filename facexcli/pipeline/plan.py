@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from facexcli import __version__
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, OutputError, UsageError
+from facexcli.faces.select import NAMELESS, RULES
+from facexcli.media.container import check_file
 from facexcli.media.encoders import choose_encoder
 from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.probe import fingerprint, probe
@@ -25,7 +30,7 @@ from facexcli.recipes import (
     recipe_named,
     with_regions,
 )
-from facexcli.settings import Settings
+from facexcli.settings import Settings, parse_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from facexcli.engines.base import EngineSpec
     from facexcli.types import MediaInfo
 
+_MAP_HINT = "facex swap TARGET --map alice.jpg=1 --map bob.jpg=2 -o OUT; several stills of one person go into a folder"
 SCHEMA_VERSION: Literal[1] = 1
 Task = Literal["swap", "reenact"]
 
@@ -56,9 +62,29 @@ class InputFile(BaseModel):
             raise InputError(f"{self.path} has changed since the plan was made", "make the plan again with --dry-run")
 
 
+class MappedPerson(BaseModel):
+    """One `--map`: the stills of an identity, and who gets it, by number or name (`person`) or by a reference still."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: tuple[InputFile, ...]
+    person: str = ""
+    reference: InputFile | None = None
+
+    @property
+    def who(self) -> str:
+        """What the user typed after the equals sign."""
+        return str(self.reference.path) if self.reference else self.person
+
+    @property
+    def inputs(self) -> tuple[InputFile, ...]:
+        return (*self.sources, *([self.reference] if self.reference else ()))
+
+
 class Plan(BaseModel):
     """What is done to which files. `canvas` is what is painted on: the target of a swap, the portrait of a reenactment.
 
+    A swap has `sources` for the people that the settings choose, or `maps`, sources for each person by themselves.
     `recipe` has a provider for each attribute; `queries` the file for each attribute whose provider is `query`.
     """
 
@@ -67,7 +93,8 @@ class Plan(BaseModel):
     schema_version: Literal[1] = SCHEMA_VERSION
     facex_version: str = __version__
     task: Task
-    sources: tuple[InputFile, ...]
+    sources: tuple[InputFile, ...] = ()
+    maps: tuple[MappedPerson, ...] = ()
     canvas: InputFile
     driving: InputFile | None = None
     output: Path
@@ -85,14 +112,16 @@ class Plan(BaseModel):
             raise ValueError(f"the recipe is not a complete {self.task}")
         if {name for name, provider in self.recipe.items() if provider == "query"} != set(self.queries):
             raise ValueError("queries and the recipe's rows with 'query' do not match")
-        if (self.driving is None) != (self.task == "swap") or not self.sources:
+        if (self.driving is None) != (self.task == "swap") or not (self.sources or self.maps):
             raise ValueError(f"the files are not those of a {self.task}")
+        _check_maps(self)
         return self
 
     @property
     def inputs(self) -> tuple[InputFile, ...]:
         driving = (self.driving,) if self.driving else ()
-        return (*self.sources, self.canvas, *driving, *self.queries.values())
+        mapped = (item for row in self.maps for item in row.inputs)
+        return (*self.sources, *mapped, self.canvas, *driving, *self.queries.values())
 
     @property
     def timeline(self) -> InputFile:
@@ -121,36 +150,90 @@ class Plan(BaseModel):
 def plan_swap(sources: Sequence[Path], target: Path, output: Path, settings: Settings) -> Plan:
     """Plan `facex swap`: the person of the stills into the target image or video.
 
-    A folder among `sources` stands for the stills in it. Raises UsageError, InputError or OutputError; nothing is
-    written and no face is looked for yet.
+    A folder among `sources` stands for the stills in it. Where the settings map sources to people, there are no others.
+    Raises UsageError, InputError or OutputError; nothing is written and no face is looked for yet.
     """
-    stills = expand_stills(sources)
-    return _plan("swap", stills, target, None, output, settings)
+    if not settings.people.map:
+        stills = expand_stills(sources)
+        return _plan("swap", stills, target, None, output, settings)
+    if sources:
+        raise UsageError(f"--map says which faces there are: {sources[0]} is one too many",
+                         "facex swap TARGET --map SOURCE=WHO --map SOURCE=WHO -o OUT")  # fmt: skip
+    rows = [Mapped.parse(text) for text in settings.people.map]
+    return plan_mapped_swap(rows, target, output, settings)
+
+
+def plan_mapped_swap(rows: Sequence[Mapped], target: Path, output: Path, settings: Settings) -> Plan:
+    """Plan a swap of several people at once. `settings.people.map` is not looked at. Raises as `plan_swap` does."""
+    settings = settings.model_copy(update={"people": settings.people.model_copy(update={"map": ()})})
+    maps = []
+    for row in rows:
+        stills = expand_stills(row.sources)
+        for path in (*stills, *([row.who] if isinstance(row.who, Path) else ())):
+            _check_still(path)
+        files = tuple(InputFile.of(path) for path in stills)
+        if isinstance(row.who, Path):
+            maps.append(MappedPerson(sources=files, reference=InputFile.of(row.who)))
+        else:
+            maps.append(MappedPerson(sources=files, person=row.who))
+    try:
+        return _plan("swap", (), target, None, output, settings, tuple(maps))
+    except ValidationError as error:
+        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, "), _MAP_HINT) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The stills of an identity, and who gets it: a number or a name as text, or a reference still as Path."""
+
+    sources: tuple[Path, ...]
+    who: str | Path
+
+    @classmethod
+    def parse(cls, text: str) -> Mapped:
+        """SOURCE=WHO as it is typed. WHO is a still where there is such a file. Raises InputError."""
+        source, who = parse_map(text)
+        path = Path(who)
+        if path.is_file() or path.name != who or path.suffix.lower() in IMAGE_SUFFIXES:
+            check_file(path)
+            return cls((Path(source),), path)
+        return cls((Path(source),), who)
 
 
 def plan_reenact(source: Path, driving: Path, output: Path, settings: Settings) -> Plan:
     """Plan `facex reenact`: the portrait `source` moves like the face in `driving`. Raises as `plan_swap` does."""
+    if settings.people.map:
+        raise UsageError("--map is for `facex swap`: a portrait has one face", "choose with --faces or --match")
     if probe(driving).kind == "image":
         raise UsageError(f"--driving {driving} is a still picture", "give a video or an animation that moves")
     return _plan("reenact", (source,), source, driving, output, settings)
 
 
 def _plan(
-    task: Task, sources: Sequence[Path], canvas: Path, driving: Path | None, output: Path, settings: Settings
+    task: Task,
+    sources: Sequence[Path],
+    canvas: Path,
+    driving: Path | None,
+    output: Path,
+    settings: Settings,
+    maps: tuple[MappedPerson, ...] = (),
 ) -> Plan:
     choice = open_engine(settings.engine.name, task)
     choice.engine.close()
     recipe, query_files = _recipe(task, settings, choice.engine.spec)
     for path in (*(sources if driving is None else ()), *query_files.values()):
-        if probe(path).kind != "image":
-            raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
+        _check_still(path)
+    _check_names(settings, maps)
     timeline = probe(driving or canvas)
     if timeline.kind != "image" and output.suffix.lower() in VIDEO_SUFFIXES:
         choose_encoder(canvas_format(probe(canvas), timeline), encode_options(settings), output.suffix.lower())
-    check_output(output, timeline, [*sources, canvas, *([driving] if driving else []), *query_files.values()])
+    mapped = [item.path for row in maps for item in row.inputs]
+    inputs = [*sources, *mapped, canvas, *([driving] if driving else []), *query_files.values()]
+    check_output(output, timeline, inputs)
     return Plan(
         task=task,
         sources=tuple(InputFile.of(path) for path in sources),
+        maps=maps,
         canvas=InputFile.of(canvas),
         driving=InputFile.of(driving) if driving else None,
         output=output,
@@ -161,6 +244,52 @@ def _plan(
         engine_reason=choice.reason,
         settings=settings,
     )
+
+
+def _check_still(path: Path) -> None:
+    if probe(path).kind != "image":
+        raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
+
+
+def _check_names(settings: Settings, maps: Sequence[MappedPerson]) -> None:
+    """Only a saved analysis has names of the user's own: elsewhere a wrong one need not wait for the analysis."""
+    if settings.people.analysis is not None:
+        return
+    asked = [] if settings.people.faces in RULES else settings.people.faces.split(",")
+    for name in [*asked, *(row.person for row in maps if row.person)]:
+        wanted = name.strip().casefold()
+        if not re.fullmatch(rf"({NAMELESS})?[1-9]\d*", wanted, re.ASCII):
+            near = get_close_matches(wanted, RULES, n=1, cutoff=0.7)
+            raise UsageError(
+                f"{name.strip()!r} is not the number of a person, and without --analysis nobody has a name",
+                f"did you mean {near[0]!r}?" if near else "`facex faces` shows numbers; --analysis FILE knows names",
+            )
+
+
+def _check_maps(plan: Plan) -> None:
+    """Raises ValueError where the maps contradict the plan or each other."""
+    people = plan.settings.people
+    if people.map:
+        raise ValueError("a plan's maps stand in `maps`, not in its settings")
+    if not plan.maps:
+        return
+    if plan.sources or plan.task != "swap":
+        raise ValueError("--map says which faces there are, and only for a swap")
+    if people.faces != "largest" or people.match is not None:
+        raise ValueError(f"--map says whose faces: leave out {'--match' if people.match else '--faces'}")
+    seen: dict[str, MappedPerson] = {}
+    for row in plan.maps:
+        if not row.sources or bool(row.person.strip()) == (row.reference is not None):
+            raise ValueError("each map has sources, and one of person and reference")
+        key = row.reference.fingerprint if row.reference else _person_key(row.person)
+        if key in seen:
+            raise ValueError(f"--map gives two faces to {row.who}")
+        seen[key] = row
+
+
+def _person_key(who: str) -> str:
+    """The same for 1 and "person 1"; anything else that is one person only shows when the people are known."""
+    return who.strip().casefold().removeprefix(NAMELESS)
 
 
 def _recipe(task: Task, settings: Settings, spec: EngineSpec) -> tuple[Recipe, dict[Attribute, Path]]:

@@ -15,6 +15,7 @@ from facexcli.fusion.compose import Look
 from facexcli.media.probe import probe
 from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
+from facexcli.pipeline.cast import cast, load_roles
 from facexcli.pipeline.output import Output, canvas_format
 from facexcli.pipeline.painter import CropShape, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
@@ -101,19 +102,23 @@ class _Run:
         output = self._output = Output(self._plan, info, self._reporter, self._clock)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
-        sources = [load_still(item.path, self._analyzer) for item in self._plan.sources]
+        roles = load_roles(self._plan, self._analyzer)
         asked = {name: load_still(item.path, self._analyzer) for name, item in self._plan.queries.items()}
         with self._clock.measure("analyse"):
-            analysis = find_people(info, self._settings, self._analyzer, self._reporter)
-            tracks = chosen_tracks(analysis, self._settings, self._analyzer)
+            numbered = any(row.person for row in self._plan.maps)
+            analysis = find_people(info, self._settings, self._analyzer, self._reporter, numbered=numbered)
+            parts = cast(roles, analysis, self._settings, self._analyzer)
+        tracks = [track for _, own in parts for track in own]
         if not tracks:
             self._allow_no_face(info.path.name)
             return output.unedited(self._painter(CropShape.of(info, self._template, min(sizes_px))))
         with self._clock.measure("prepare"):
             size_px = crop_px_for(tracks, self._template, info, sizes_px, self._settings.engine.detail)
-            stills = [still.crop(self._template, size_px) for still in sources]
             queries: dict[str, Crop] = {name: still.crop(self._template, size_px) for name, still in asked.items()}
-            identities = self._prepare(stills, tracks, info)
+            identities: Identities = {}
+            for role, own in parts:
+                stills = [still.crop(self._template, size_px) for still in role.stills]
+                identities.update(self._prepare(stills, own, info))
         shape = CropShape.of(info, self._template, size_px)
         faces = self._place(tracks, shape, info)
         return output.write(

@@ -1,0 +1,81 @@
+"""Who gets which face: the sources of a plan, and the tracks of the people whom each is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from facexcli.errors import NoFaceError, UsageError
+from facexcli.faces.select import nearest_person, person_called, tracks_of, who_is_there
+from facexcli.pipeline.people import chosen_tracks, load_still, reference_embedding
+
+if TYPE_CHECKING:
+    from facexcli.faces.base import Analyzer
+    from facexcli.pipeline.people import Still
+    from facexcli.pipeline.plan import MappedPerson, Plan
+    from facexcli.settings import Settings
+    from facexcli.types import Analysis, Array, Person, Track
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """The stills of one identity, and whom it is for: those chosen by the settings where `mapped` is None.
+
+    `match` is the unit embedding (D,) of the reference still of `mapped`, if that has one.
+    """
+
+    stills: tuple[Still, ...]
+    mapped: MappedPerson | None = None
+    match: Array | None = None
+
+
+def load_roles(plan: Plan, analyzer: Analyzer) -> list[Role]:
+    """Read every still of the plan's sources. Raises InputError or NoFaceError that names the file."""
+    if not plan.maps:
+        return [Role(tuple(load_still(item.path, analyzer) for item in plan.sources))]
+    roles = []
+    for row in plan.maps:
+        stills = tuple(load_still(item.path, analyzer) for item in row.sources)
+        match = reference_embedding(row.reference.path, analyzer) if row.reference else None
+        roles.append(Role(stills, row, match))
+    return roles
+
+
+def cast(
+    roles: list[Role], analysis: Analysis, settings: Settings, analyzer: Analyzer
+) -> list[tuple[Role, list[Track]]]:
+    """The tracks that each role is for; possibly none, where nobody is seen at all.
+
+    Raises UsageError for a number or name that nobody has and for two roles that are for the same person, NoFaceError
+    for a reference still that shows nobody who is there.
+    """
+    if not analysis.people:
+        return []
+    taken: dict[int, MappedPerson] = {}
+    result = []
+    for role in roles:
+        if role.mapped is None:
+            tracks = chosen_tracks(analysis, settings, analyzer)
+        else:
+            person = _person_for(role, role.mapped, analysis, analyzer)
+            other = taken.setdefault(person.number, role.mapped)
+            if other is not role.mapped:
+                raise UsageError(
+                    f"--map gives two faces to {person.name}: by {other.who} and by {role.mapped.who}",
+                    f"there are {who_is_there(analysis.people)}",
+                )
+            tracks = tracks_of(analysis, [person])
+        result.append((role, tracks))
+    return result
+
+
+def _person_for(role: Role, mapped: MappedPerson, analysis: Analysis, analyzer: Analyzer) -> Person:
+    if role.match is None:
+        return person_called(analysis.people, mapped.person)
+    person = nearest_person(analysis, role.match, analyzer.same_person_distance)
+    if person is None:
+        raise NoFaceError(
+            f"{analysis.media.path}: nobody looks like {mapped.who}",
+            f"there are {who_is_there(analysis.people)}; --map SOURCE=NUMBER takes one of them",
+        )
+    return person
