@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from facexcli.errors import InputError
 from facexcli.media.container import av_reason, check_file, codec_name, open_input, os_reason, picture_stream
 from facexcli.media.frames import SRGB, frame_color
+from facexcli.media.hdr import read_chroma_location, read_hdr
 from facexcli.media.image import readable_formats
 from facexcli.types import MediaInfo, StreamInfo
 
@@ -120,7 +121,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
     matrix = _display_matrix(first)
     rotation_deg, mirrored = orientation(matrix)
     codec = codec_name(stream)
-    chroma = CHROMA_CENTER if codec in _CENTERED_CHROMA else CHROMA_LEFT
+    chroma = read_chroma_location(stream) or (CHROMA_CENTER if codec in _CENTERED_CHROMA else CHROMA_LEFT)
     duration_s = _duration_s(container, stream)
     names = container.format.name
     return MediaInfo(
@@ -145,6 +146,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
         streams=tuple(_stream_info(each) for each in container.streams),
         stream_index=stream.index,
         display_matrix=matrix,
+        hdr=read_hdr(first.side_data),
     )
 
 

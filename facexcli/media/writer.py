@@ -10,14 +10,17 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 import av
+from av.codec import CodecContext
 from av.codec.context import Flags, ThreadType
 from av.video.frame import PictureType
 
-from facexcli.errors import FacexError, OutputError, UsageError
+from facexcli.errors import FacexError, OutputError
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import av_reason, os_reason
 from facexcli.media.convert import EncoderFormat
-from facexcli.media.encoders import CODECS, EncodeOptions, VideoFormat, choose_encoder
+from facexcli.media.encoders import CONTAINERS, EncodeOptions, VideoFormat, choose_encoder
+from facexcli.media.hardware import device_of
+from facexcli.media.hdr import template_header
 from facexcli.media.streams import StreamCopier
 
 if TYPE_CHECKING:
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
 
     from facexcli.types import Frame
 
-_CONTAINERS = {
-    ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi", ".gif": "gif"
-}  # fmt: skip
-VIDEO_SUFFIXES = frozenset(_CONTAINERS)
+VIDEO_SUFFIXES = frozenset(CONTAINERS)
 _QUEUE_LENGTH = 6
 
 
@@ -65,7 +65,7 @@ class VideoWriter:
     ) -> None:
         options = options or EncodeOptions()
         suffix = path.suffix.lower()
-        if suffix not in _CONTAINERS:
+        if suffix not in CONTAINERS:
             raise OutputError(
                 f"{path}: {suffix or 'no suffix'} is not a kind of video that can be written",
                 f"use one of {', '.join(sorted(VIDEO_SUFFIXES))}",
@@ -87,15 +87,15 @@ class VideoWriter:
         self._done = False
         self._file = AtomicFile(path)
         try:
-            self._container = av.open(f"file:{self._file.temporary}", "w", format=_CONTAINERS[suffix])
-            self._stream = self._add_video(self._container)
+            self._container = av.open(f"file:{self._file.temporary}", "w", format=CONTAINERS[suffix])
+            self._stream, self._encoder = self._add_video(self._container)
             if audio_from is not None and options.audio == "copy":
                 self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
                 self.warnings.extend(self._copier.warnings)
             self._container.metadata.update(tags or {})
-            if _CONTAINERS[suffix] in ("mp4", "mov") and not _ITUNES_KEYS.issuperset(self._container.metadata):
+            if CONTAINERS[suffix] in ("mp4", "mov") and not _ITUNES_KEYS.issuperset(self._container.metadata):
                 self._container.container_options["movflags"] = "+use_metadata_tags"
-            if _CONTAINERS[suffix] in ("mp4", "mov"):
+            if CONTAINERS[suffix] in ("mp4", "mov"):
                 # Edit lists count in the movie's own ticks; with the default of 1/1000 s a start offset is rounded.
                 self._container.container_options["movie_timescale"] = str(_movie_timescale(video.time_base))
             self._container.start_encoding()
@@ -185,7 +185,7 @@ class VideoWriter:
             raise OutputError(f"{self.path}: the time stamps of its frames do not ascend")
         self._last_pts = native.pts
         native.pict_type = PictureType.NONE  # the decoder's choice of I, P and B is not the encoder's
-        self._mux(self._stream.encode(native))
+        self._mux(self._encoder.encode(native))
         self._written += 1
 
     def _times(self, frame: Frame) -> tuple[int, Fraction, int]:
@@ -198,7 +198,7 @@ class VideoWriter:
         return self._last_tick, tick_s, 1
 
     def _finish(self) -> None:
-        self._mux(self._stream.encode(None))
+        self._mux(self._encoder.encode(None))
         if self._copier is not None:
             known = len(self._copier.warnings)
             self._copier.finish()
@@ -207,6 +207,7 @@ class VideoWriter:
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
+            packet.stream = self._stream
             if self._copier is not None:
                 self._copier.advance(Fraction(packet.dts * packet.time_base))
             self._container.mux_one(packet)
@@ -219,30 +220,58 @@ class VideoWriter:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()
 
-    def _add_video(self, container: Any) -> Any:
+    def _add_video(self, container: Any) -> tuple[Any, Any]:
+        """The stream in the output, and the encoder of its packets."""
         video, choice = self.video, self.choice
-        try:
-            stream = container.add_stream(choice.encoder, rate=video.frame_rate, options=dict(choice.options))
-        except ValueError as error:
-            suffix = self.path.suffix
-            raise UsageError(
-                f"{suffix} cannot hold {choice.encoder}", f"choose another of {', '.join(CODECS)}, or .mkv"
-            ) from error
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself; errors only
-        context = stream.codec_context
+        template = self._template(container.format.name)
+        if template is None:
+            stream = container.add_stream(
+                choice.encoder, rate=video.frame_rate, options=dict(choice.options), hwaccel=device_of(choice.encoder)
+            )
+            encoder = stream.codec_context
+            self._describe(encoder, container.format.name)
+        else:
+            with template:
+                stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
+            encoder = self._opened_encoder(container.format.name)
+            header = stream.codec_context
+            self._describe(header, container.format.name)
+            header.codec_tag, header.extradata = encoder.codec_tag, encoder.extradata
+        stream.time_base = encoder.time_base
+        if video.display_matrix:
+            stream.set_display_matrix(video.display_matrix)
+        return stream, encoder
+
+    def _template(self, container: str) -> Any:
+        """What gives the stream its HDR metadata; None where there are none, or no place for them."""
+        video = self.video
+        if not video.hdr.is_static or container == "avi":
+            return None
+        siting = self.choice.color.chroma_location
+        return template_header(self.choice.codec, video.hdr, video.width_px, video.height_px, siting)
+
+    def _opened_encoder(self, container: str) -> Any:
+        encoder: Any = CodecContext.create(self.choice.encoder, "w", device_of(self.choice.encoder))
+        self._describe(encoder, container)
+        encoder.options = dict(self.choice.options)
+        encoder.flags |= Flags.global_header
+        encoder.open()
+        return encoder
+
+    def _describe(self, context: Any, container: str) -> None:
+        """Say what the pictures are, to an encoder or in a stream's header."""
+        video, choice = self.video, self.choice
         context.width, context.height, context.pix_fmt = video.width_px, video.height_px, choice.pix_fmt
         context.time_base = 1 / video.frame_rate if self._constant_rate else video.time_base
-        stream.time_base = context.time_base
-        if choice.encoder == "libx265" and container.format.name in ("mp4", "mov"):
+        context.framerate = video.frame_rate
+        if choice.codec == "hevc" and container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # players of Apple take no other
         context.sample_aspect_ratio = video.sample_aspect_ratio
         context.color_primaries, context.color_trc = choice.color.primaries, choice.color.transfer
         context.colorspace, context.color_range = choice.color.matrix, choice.color.range
         context.thread_type = ThreadType.AUTO  # slices alone would cost x264 quality and speed
         context.flags |= Flags.frame_duration
-        if video.display_matrix:
-            stream.set_display_matrix(video.display_matrix)
-        return stream
 
     def _translated(self, error: BaseException) -> BaseException:
         if isinstance(error, FacexError) or not isinstance(error, (av.FFmpegError, OSError, ValueError)):
