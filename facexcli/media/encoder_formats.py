@@ -55,7 +55,7 @@ def choose_format(encoder: str, own: str, wanted: str, width_px: int, height_px:
         return full, [f"{encoder} needs even sizes for {chosen}; {width_px}x{height_px} is written as {full}"]
     if is_same(own, chosen) or LAYOUTS[own].family == "packed":
         return chosen, []
-    return chosen, [f"{encoder} cannot keep {own}; the video is written as {chosen}"]
+    return chosen, [f"{encoder} does not take {own}: the video is written as {chosen}"]
 
 
 def nearest_format(own: str, accepted: tuple[str, ...]) -> str:

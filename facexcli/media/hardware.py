@@ -68,8 +68,9 @@ def why_not(encoder: str, pix_fmt: str, width_px: int, height_px: int, options: 
 
 @lru_cache(maxsize=64)
 def _failure(encoder: str, pix_fmt: str, width_px: int, height_px: int, options: tuple[tuple[str, str], ...]) -> str:
-    level = av_logging.get_level()
+    level, skips = av_logging.get_level(), av_logging.get_skip_repeated()
     av_logging.set_level(av_logging.ERROR)  # libav's own words say more than its error codes
+    av_logging.set_skip_repeated(False)
     try:
         with av_logging.Capture(local=False) as messages:
             try:
@@ -79,6 +80,7 @@ def _failure(encoder: str, pix_fmt: str, width_px: int, height_px: int, options:
                 return said[0] if said else av_reason(error)
     finally:
         av_logging.set_level(level)
+        av_logging.set_skip_repeated(skips)
     return ""
 
 

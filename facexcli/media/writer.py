@@ -230,7 +230,7 @@ class VideoWriter:
                 choice.encoder, rate=video.frame_rate, options=dict(choice.options), hwaccel=device_of(choice.encoder)
             )
             encoder = stream.codec_context
-            self._describe(encoder, container.format.name)
+            self._prepare(encoder, container.format.name)
         else:
             with template:
                 stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
@@ -253,25 +253,28 @@ class VideoWriter:
 
     def _opened_encoder(self, container: str) -> Any:
         encoder: Any = CodecContext.create(self.choice.encoder, "w", device_of(self.choice.encoder))
-        self._describe(encoder, container)
+        self._prepare(encoder, container)
         encoder.options = dict(self.choice.options)
         encoder.flags |= Flags.global_header
         encoder.open()
         return encoder
 
+    def _prepare(self, encoder: Any, container: str) -> None:
+        self._describe(encoder, container)
+        encoder.time_base = 1 / self.video.frame_rate if self._constant_rate else self.video.time_base
+        encoder.thread_type = ThreadType.AUTO  # slices alone would cost x264 quality and speed
+        encoder.flags |= Flags.frame_duration
+
     def _describe(self, context: Any, container: str) -> None:
         """Say what the pictures are, to an encoder or in a stream's header."""
         video, choice = self.video, self.choice
         context.width, context.height, context.pix_fmt = video.width_px, video.height_px, choice.pix_fmt
-        context.time_base = 1 / video.frame_rate if self._constant_rate else video.time_base
         context.framerate = video.frame_rate
         if choice.codec == "hevc" and container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # players of Apple take no other
         context.sample_aspect_ratio = video.sample_aspect_ratio
         context.color_primaries, context.color_trc = choice.color.primaries, choice.color.transfer
         context.colorspace, context.color_range = choice.color.matrix, choice.color.range
-        context.thread_type = ThreadType.AUTO  # slices alone would cost x264 quality and speed
-        context.flags |= Flags.frame_duration
 
     def _translated(self, error: BaseException) -> BaseException:
         if isinstance(error, FacexError) or not isinstance(error, (av.FFmpegError, OSError, ValueError)):

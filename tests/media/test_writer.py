@@ -111,8 +111,8 @@ def test_the_last_frame_keeps_its_duration(make_clip: ClipMaker, tmp_path: Path)
 def test_all_sound_metadata_and_chapters_come_along(make_clip: ClipMaker, tmp_path: Path) -> None:
     chapters = [{"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}]
     source = make_clip(
-        "in.mkv", codec="libx264", pts=range(50), audio_s=2, audio_streams=2, metadata={"title": "A clip", "x-own": "kept"},
-        chapters=chapters,
+        "in.mkv", codec="libx264", pts=range(50), audio_s=2, audio_streams=2, chapters=chapters,
+        metadata={"title": "A clip", "x-own": "kept"},
     )  # fmt: skip
     for suffix in (".mkv", ".mp4"):
         target = tmp_path / f"out{suffix}"
