@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
+from facexcli.affine import resample
 from facexcli.config import resolve
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, OutputError
 from facexcli.events import StageFinished, StageStarted
-from facexcli.faces.align import resample
 from facexcli.faces.choose import choose_analyzer
 from facexcli.fusion.compose import Look
 from facexcli.geometry.model3d import Pose, fit_pose, personal_shape, project, rotation_matrix

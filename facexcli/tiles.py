@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facexcli.faces.align import resample
+from facexcli.affine import resample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

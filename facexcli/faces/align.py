@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facexcli.affine import resample, transform_points
 from facexcli.faces.shape import MEAN_SHAPE, STEADY_WEIGHTS
 
 if TYPE_CHECKING:
@@ -93,73 +94,31 @@ def crop_from_frame(
     return crop_from_square @ square_from_frame
 
 
-def transform_points(matrix: Array, points: Array) -> Array:
-    """`points` (..., 2) through an affine `matrix` (3, 3); float64."""
-    return np.asarray(points, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
+def inside_picture(picture_size_px: tuple[int, int], matrix: Array, size_px: int) -> Array | None:
+    """uint8 (S, S): 255 where a crop shows the picture and 0 beyond its border; None where it shows nothing else.
 
-
-def crop_box(
-    matrix: Array, size_px: int, frame_size_px: tuple[int, int], margin_px: int = 3
-) -> tuple[int, int, int, int]:
-    """The part (x0, y0, x1, y1) of the frame that a crop is made of, clipped to the frame, never empty.
-
-    Args:
-        matrix: crop_from_frame.
-        size_px: side of the crop.
-        frame_size_px: (width, height).
-        margin_px: room for the interpolation kernel.
+    `matrix` is crop_from_picture; sizes are (width, height).
     """
-    edge = size_px - 0.5
-    corners = np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]])
-    in_frame = transform_points(np.linalg.inv(matrix), corners)
-    limits = np.array(frame_size_px)
-    low = np.clip(np.floor(in_frame.min(axis=0)).astype(int) - margin_px, 0, limits - 1)
-    high = np.clip(np.ceil(in_frame.max(axis=0)).astype(int) + margin_px + 1, low + 1, limits)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    edge = size_px - 1
+    corners = transform_points(np.linalg.inv(matrix), np.array([[0, 0], [edge, 0], [edge, edge], [0, edge]]))
+    if np.all(corners >= 0) and np.all(corners <= np.subtract(picture_size_px, 1)):
+        return None
+    width, height = picture_size_px
+    outline = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
+    seen = np.zeros((size_px, size_px), np.uint8)
+    fixed = np.round(transform_points(matrix, outline) * 16).astype(np.int32).reshape(-1, 1, 2)
+    cv2.fillConvexPoly(seen, fixed, 255, cv2.LINE_8, 4)
+    return seen
 
 
-def take_crop(rgb_region: Array, region_origin_xy: tuple[int, int], matrix: Array, size_px: int) -> tuple[Array, Array]:
-    """Resample a crop out of a part of the frame that covers `crop_box`.
-
-    Beyond the region its border is replicated. Strong reductions are filtered first, so that they do not alias.
+def take_crop(picture: Array, matrix: Array, size_px: int) -> tuple[Array, Array | None]:
+    """Resample a crop out of a picture. Beyond it its border is replicated.
 
     Args:
-        rgb_region: (h, w, 3) or (h, w), uint8, uint16 or float32.
-        region_origin_xy: frame pixel of the region's first pixel.
-        matrix: crop_from_frame.
+        picture: (h, w, 3) or (h, w), uint8, uint16 or float32.
+        matrix: crop_from_picture.
     Returns:
-        the crop (S, S, ...) in the region's dtype, and uint8 (S, S): 255 where there was picture, else 0.
+        the crop (S, S, ...) in the picture's dtype, and `inside_picture`.
     """
-    crop_from_region = matrix @ np.array([[1.0, 0, region_origin_xy[0]], [0, 1.0, region_origin_xy[1]], [0, 0, 1]])
-    height, width = rgb_region.shape[:2]
-    inside = cv2.warpAffine(
-        np.full((height, width), 255, np.uint8), crop_from_region[:2], (size_px, size_px), flags=cv2.INTER_NEAREST
-    )
-    return resample(rgb_region, crop_from_region, (size_px, size_px)), inside
-
-
-def resample(image: Array, output_from_image: Array, size_px: tuple[int, int], smooth: bool = True) -> Array:
-    """Warp `image` to (width, height) `size_px` by an affine map; borders replicated; without aliasing.
-
-    `smooth` enlarges with cubic weights instead of linear ones.
-    """
-    scale = float(np.sqrt(abs(np.linalg.det(output_from_image[:2, :2]))))
-    matrix = output_from_image
-    steps = int(1 / scale) if scale > 0 else 1
-    if steps >= 2:
-        image, matrix = _reduced(image, matrix, size_px, steps)
-    # Cubic keeps detail when enlarging; when reducing it only adds ringing.
-    flags = cv2.INTER_CUBIC if scale > 1 and smooth else cv2.INTER_LINEAR
-    return cv2.warpAffine(image, matrix[:2], size_px, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _reduced(image: Array, matrix: Array, size_px: tuple[int, int], steps: int) -> tuple[Array, Array]:
-    """Average blocks of `steps` pixels of the part that is needed; returns it and the matrix that takes its pixels."""
-    height, width = image.shape[:2]
-    x0, y0, x1, y1 = crop_box(matrix, max(size_px), (width, height), margin_px=3 * steps)
-    part = image[y0:y1, x0:x1]
-    small_size = (max(1, round((x1 - x0) / steps)), max(1, round((y1 - y0) / steps)))
-    small = cv2.resize(part, small_size, interpolation=cv2.INTER_AREA)
-    x, y = (x1 - x0) / small_size[0], (y1 - y0) / small_size[1]
-    image_from_small = np.array([[x, 0, x0 + x / 2 - 0.5], [0, y, y0 + y / 2 - 0.5], [0, 0, 1]])
-    return small, matrix @ image_from_small
+    valid = inside_picture(picture.shape[1::-1], matrix, size_px)
+    return resample(picture, matrix, (size_px, size_px)), valid

@@ -16,8 +16,9 @@ import cv2
 import dlib
 import numpy as np
 
+from facexcli.affine import crop_box, resample, transform_points
 from facexcli.errors import WeightsError
-from facexcli.faces.align import crop_box, fit_similarity, resample, transform_points
+from facexcli.faces.align import fit_similarity
 from facexcli.faces.base import Detection, Fit
 from facexcli.faces.embed import unit
 from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE, MIRROR

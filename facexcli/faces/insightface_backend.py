@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facexcli.affine import resample, transform_points
 from facexcli.errors import WeightsError
-from facexcli.faces.align import fit_similarity, resample, transform_points
+from facexcli.faces.align import fit_similarity
 from facexcli.faces.base import Detection, Fit
 from facexcli.faces.embed import unit
 from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE

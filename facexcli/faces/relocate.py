@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facexcli.faces.align import resample
+from facexcli.affine import resample
 from facexcli.faces.tracklet import face_box
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facexcli.faces.align import crop_from_frame, fit_similarity, transform_points
+from facexcli.affine import transform_points
+from facexcli.faces.align import crop_from_frame, fit_similarity
 from facexcli.faces.shape import MEAN_SHAPE, STEADY_WEIGHTS
 from facexcli.faces.tracklet import face_box
 

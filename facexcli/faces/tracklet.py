@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facexcli.faces.align import fit_similarity, transform_points
+from facexcli.affine import transform_points
+from facexcli.faces.align import fit_similarity
 from facexcli.faces.embed import mean_embedding
 from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE
 from facexcli.types import Face, Track

@@ -8,8 +8,8 @@ import av
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from facexcli.media.color import SWS_MATRIX
 from facexcli.media.pixels import LAYOUTS, plane_views
+from facexcli.media.signal import SWS_MATRIX
 
 if TYPE_CHECKING:
     from facexcli.media.encoders import EncoderChoice

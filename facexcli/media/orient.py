@@ -29,6 +29,22 @@ def native_box(frame: Frame, box: PixelBox) -> PixelBox:
     return x0, y0, x1, y1
 
 
+def native_from_frame(frame: Frame) -> Array:
+    """Display-oriented pixels to the decoder's: float64 (3, 3)."""
+    width, height = frame.native.width, frame.native.height
+    turns = {
+        0: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        90: [[0, 1, 0], [-1, 0, height - 1], [0, 0, 1]],
+        180: [[-1, 0, width - 1], [0, -1, height - 1], [0, 0, 1]],
+        270: [[0, -1, width - 1], [1, 0, 0], [0, 0, 1]],
+    }
+    matrix = np.array(turns[frame.rotation_deg], np.float64)
+    if frame.mirrored:
+        shown_width = height if frame.rotation_deg % 180 else width
+        matrix = matrix @ np.array([[-1.0, 0, shown_width - 1], [0, 1, 0], [0, 0, 1]])
+    return matrix
+
+
 def oriented(picture: Array, rotation_deg: int, mirrored: bool) -> Array:
     """Decoder's orientation to display orientation: turned clockwise, then mirrored."""
     turned = np.rot90(picture, -(rotation_deg // 90))

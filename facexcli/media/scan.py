@@ -8,12 +8,14 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from facexcli.errors import InputError
-from facexcli.media.color import rgb_roi, sws_matrix
+from facexcli.media.color import rgb_roi
 from facexcli.media.orient import oriented
 from facexcli.media.prefetch import Prefetch
 from facexcli.media.probe import probe
 from facexcli.media.reader import SEEK_FROM_FRAME, Position, decoded_frames
+from facexcli.media.signal import sws_matrix
 from facexcli.media.table import frame_table
+from facexcli.media.tone import is_hdr, sdr_table
 from facexcli.types import Array
 
 if TYPE_CHECKING:
@@ -101,7 +103,10 @@ def _small_frames(info: MediaInfo, frames: Iterator[Frame], max_side_px: int) ->
 
 
 def _shrunk(scaler: VideoReformatter, frame: Frame, width: int, height: int) -> Array:
-    """Area means, in the decoder's orientation. swscale from YUV in one pass: the cheapest way to small RGB."""
+    """Area means, in the decoder's orientation. swscale from YUV in one pass: the cheapest way to small RGB.
+
+    HDR pictures are shown as SDR, as faces are looked for in those.
+    """
     small = scaler.reformat(
         frame.native,
         width,
@@ -111,4 +116,5 @@ def _shrunk(scaler: VideoReformatter, frame: Frame, width: int, height: int) -> 
         interpolation=Interpolation.AREA,
         threads=1,
     )
-    return np.ascontiguousarray(small.to_ndarray())
+    rgb = np.ascontiguousarray(small.to_ndarray())
+    return sdr_table(frame.color)[rgb] if is_hdr(frame.color) else rgb

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from facexcli.faces.align import crop_box, crop_from_frame, take_crop, transform_points
+from facexcli.affine import transform_points
+from facexcli.faces.align import crop_from_frame, inside_picture, take_crop
 from facexcli.faces.smooth import steady_alignments
-from facexcli.fusion.compose import Composite, Look, compose
-from facexcli.media.color import put_roi, rgb_roi
+from facexcli.fusion.compose import Look, compose
+from facexcli.media.crops import put_crop, rgb_crop
 from facexcli.seeds import noise_key
 from facexcli.types import Crop, EditRequest
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from facexcli.pipeline.parallel import StageClock
     from facexcli.recipes import Recipe
     from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
-
-RoiBox = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Mover:
     attributes: tuple[str, ...]
 
     def providers(self) -> Mapping[str, Crop]:
-        crop, _ = self.shape.cut(self.frame, self.placed)
+        crop = self.shape.cut(self.frame, self.placed)
         return dict.fromkeys(self.attributes, crop)
 
 
@@ -110,23 +108,22 @@ class CropShape:
             faces.sort(key=lambda placed: placed.face.box_px[3] - placed.face.box_px[1])
         return frames
 
-    def cut(self, frame: Frame, placed: PlacedFace) -> tuple[Crop, RoiBox]:
-        """The crop of a face, and the part of the frame that it lies in."""
-        box = crop_box(placed.crop_from_frame, self.size_px, self.frame_size_px)
-        return self.crop_of(rgb_roi(frame, box), box, placed, frame.index), box
-
-    def crop_of(self, rgb_region: Array, box: RoiBox, placed: PlacedFace, frame_index: int = 0) -> Crop:
-        """The crop of a face out of the part `box` of its frame."""
+    def cut(self, frame: Frame, placed: PlacedFace) -> Crop:
+        """The crop of a face."""
         matrix = placed.crop_from_frame
-        rgb, valid = take_crop(rgb_region, box[:2], matrix, self.size_px)
-        landmarks = transform_points(matrix, placed.face.landmarks_px).astype(np.float32)
-        return Crop(rgb, matrix, landmarks, self.template, frame_index, placed.track_id, valid)
+        rgb = rgb_crop(frame, matrix, self.size_px)
+        valid = inside_picture(self.frame_size_px, matrix, self.size_px)
+        return self._crop(rgb, valid, placed, frame.index)
 
     def crop_still(self, rgb: Array, face: Face) -> Crop:
         """The crop of a face in a picture of its own."""
         matrix = crop_from_frame(face.landmarks_px, self.template, self.size_px, self.sample_aspect_ratio)
-        height, width = rgb.shape[:2]
-        return self.crop_of(rgb, (0, 0, width, height), PlacedFace(0, face, matrix))
+        cut, valid = take_crop(rgb, matrix, self.size_px)
+        return self._crop(cut, valid, PlacedFace(0, face, matrix))
+
+    def _crop(self, rgb: Array, valid: Array | None, placed: PlacedFace, frame_index: int = 0) -> Crop:
+        landmarks = transform_points(placed.crop_from_frame, placed.face.landmarks_px).astype(np.float32)
+        return Crop(rgb, placed.crop_from_frame, landmarks, self.template, frame_index, placed.track_id, valid)
 
 
 def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
@@ -153,7 +150,7 @@ class Painter:
         warnings: list[str] = []
         for canvas_face in job.faces:
             with self._clock.measure("crop"):
-                crop, box = self._shape.cut(frame, canvas_face.placed)
+                crop = self._shape.cut(frame, canvas_face.placed)
                 seed = noise_key(self._seed, canvas_face.placed.track_id, None, "render")
                 request = EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers(), seed)
             with self._clock.measure("engine"):
@@ -161,42 +158,6 @@ class Painter:
             with self._clock.measure("fusion"):
                 composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights)
             with self._clock.measure("paste"):
-                frame = paste(frame, box, crop, composite)
+                frame = put_crop(frame, crop.crop_from_frame, composite.rgb, composite.alpha)
             warnings += patch.warnings
         return Painted(frame, tuple(face.placed.track_id for face in job.faces), tuple(warnings))
-
-
-def paste(frame: Frame, box: RoiBox, crop: Crop, composite: Composite) -> Frame:
-    """Lay a composite, given in crop pixels, over the part of the frame that the crop was cut from.
-
-    Only the box around what is painted is converted and written; a composite that paints nothing leaves the frame as it
-    is.
-    """
-    painted = painted_box(box, crop, composite.alpha)
-    if painted is None:
-        return frame
-    x0, y0, x1, y1 = painted
-    crop_from_roi = crop.crop_from_frame @ np.array([[1.0, 0, x0], [0, 1.0, y0], [0, 0, 1]])
-    size = (x1 - x0, y1 - y0)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    rgb = cv2.warpAffine(composite.rgb, crop_from_roi[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    alpha = cv2.warpAffine(composite.alpha, crop_from_roi[:2], size, flags=flags, borderValue=0.0)
-    return put_roi(frame, painted, rgb, alpha)
-
-
-def painted_box(box: RoiBox, crop: Crop, alpha: Array) -> RoiBox | None:
-    """The part of `box`, in frame pixels, where `alpha` (S, S) of the crop is not 0; None where it is 0 everywhere."""
-    left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
-    if not width:
-        return None
-    right, bottom = left + width, top + height
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64) - (0.5, 0.5)
-    in_frame = transform_points(np.linalg.inv(crop.crop_from_frame), corners)
-    margin_px = 1 + np.ceil(
-        np.abs(np.linalg.inv(crop.crop_from_frame)[:2, :2]).sum(axis=1)
-    )  # the linear kernel's reach
-    low = np.maximum(np.floor(in_frame.min(axis=0) - margin_px), box[:2]).astype(int)
-    high = np.minimum(np.ceil(in_frame.max(axis=0) + margin_px) + 1, box[2:]).astype(int)
-    if np.any(high <= low):
-        return None
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])

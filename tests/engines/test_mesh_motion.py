@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from facexcli.affine import transform_points
 from facexcli.engines.mesh.eyelids import close_eye, find_eyes, without_eyes
 from facexcli.engines.mesh.head import prepare_head, turn_head
 from facexcli.engines.mesh.lips import RESTING_LIPS, LipMotion, mouth_gap, move_lips, with_lip_edges
 from facexcli.engines.mesh.motion import MotionState, prepare_motion, render_motion
 from facexcli.engines.mesh.performance import perform
 from facexcli.evaluate.measures import eye_opening, mouth_opening
-from facexcli.faces.align import crop_from_frame, take_crop, transform_points
+from facexcli.faces.align import crop_from_frame, take_crop
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.source import find_source_face
 from facexcli.geometry.face_shape import EYES, MEAN_SHAPE
@@ -31,7 +32,7 @@ ANALYZER = DlibAnalyzer()
 def crop_of(rgb: Array) -> Crop:
     landmarks = find_source_face(rgb, ANALYZER).landmarks_px
     matrix = crop_from_frame(landmarks, "head", SIZE_PX)
-    pixels, _ = take_crop(rgb, (0, 0), matrix, SIZE_PX)
+    pixels, _ = take_crop(rgb, matrix, SIZE_PX)
     return Crop(pixels, matrix, transform_points(matrix, landmarks).astype(np.float32), "head")
 
 

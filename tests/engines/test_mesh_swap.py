@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from facexcli.affine import transform_points
 from facexcli.engines.mesh.engine import MeshEngine
 from facexcli.engines.mesh.eyes import openness, usual_opening
 from facexcli.engines.mesh.proportions import pose_signs
 from facexcli.errors import NoFaceError
 from facexcli.evaluate.measures import eye_opening, landmark_error
-from facexcli.faces.align import crop_from_frame, take_crop, transform_points
+from facexcli.faces.align import crop_from_frame, take_crop
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.source import find_source_face
 from facexcli.fusion.compose import Look, compose
@@ -28,7 +29,7 @@ ANALYZER = DlibAnalyzer()
 
 def crop_of(rgb: Array, landmarks: Array, size_px: int = SIZE_PX) -> Crop:
     matrix = crop_from_frame(landmarks, "ffhq", size_px)
-    pixels, _ = take_crop(rgb, (0, 0), matrix, size_px)
+    pixels, _ = take_crop(rgb, matrix, size_px)
     return Crop(pixels, matrix, transform_points(matrix, landmarks).astype(np.float32), "ffhq")
 
 

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from facexcli.affine import transform_points
 from facexcli.errors import WeightsError
 from facexcli.evaluate.measures import eye_opening, interocular_px, landmark_error
 from facexcli.faces import dlib_backend
-from facexcli.faces.align import transform_points
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.embed import embedding_distance, identity_distance
 from facexcli.faces.tracklet import is_face

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facexcli.affine import transform_points
 from facexcli.evaluate.measures import eye_opening, landmark_error, mouth_opening
-from facexcli.faces.align import crop_from_frame, transform_points
+from facexcli.faces.align import crop_from_frame
 from facexcli.faces.shape import MEAN_SHAPE
 from facexcli.faces.smooth import smooth_track, steady_alignments
 from facexcli.faces.tracklet import face_box

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facexcli.media.color import is_hdr, put_roi, rgb_roi
+from facexcli.media.color import put_roi, rgb_roi
 from facexcli.media.frames import frame_from_native, frame_from_rgb
 from facexcli.media.pixels import LAYOUTS, plane_views
 from facexcli.types import ColorDescription, Frame, MediaInfo
@@ -207,9 +207,3 @@ def test_any_box_can_be_cut_and_put_back(
 def test_a_made_frame_is_what_was_given() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
     assert np.array_equal(rgb_roi(frame_from_rgb(rgb, 3, 7, Fraction(1, 30), 1), (0, 0, 47, 33)), rgb)
-
-
-def test_hdr_is_told_by_the_transfer() -> None:
-    assert is_hdr(ColorDescription(transfer=16))
-    assert is_hdr(ColorDescription(transfer=18))
-    assert not is_hdr(ColorDescription(transfer=1))
