@@ -50,6 +50,7 @@ __all__ = [
     "SamplingSettings",
     "Settings",
     "TalkSettings",
+    "cache_folder",
     "load_preset",
     "parse_trim",
     "preset_names",
@@ -68,6 +69,15 @@ def user_folder() -> Path:
     from platformdirs import user_config_path  # the environment variable spares its import
 
     return user_config_path("facex", appauthor=False)
+
+
+def cache_folder() -> Path:
+    """Where facex keeps what it could find out again: FACEX_HOME/cache, else the platform's folder (XDG_CACHE_HOME)."""
+    if home := os.environ.get("FACEX_HOME"):
+        return Path(home) / "cache"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("facex", appauthor=False)
 
 
 def preset_names() -> tuple[str, ...]:

@@ -138,6 +138,9 @@ class ComputeSettings(_Group):
     device: Annotated[str, Flag("--device", "Sampling and compute", "auto|cpu|cuda[:N]")] = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs"
     )
+    cache_mb: Annotated[int, Flag("--cache", "Sampling and compute", "MB")] = Field(
+        default=1000, ge=0, le=10**7, description="room for faces that were found, for the next run; 0 keeps none"
+    )
 
 
 class RangeSettings(_Group):

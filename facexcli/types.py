@@ -163,6 +163,7 @@ class Face:
     landmarks_px: float32 (68, 2), iBUG order. score: detector confidence, or 0 where the landmarks were followed or
     interpolated (`measured` tells them apart). embedding: unit norm float32 (D,), or None where it was not computed.
     Angles in degrees: yaw > 0 turns to the picture's right, pitch > 0 looks down, roll > 0 tilts clockwise.
+    `repaired` says that the measured landmarks were implausible and were replaced by what their neighbours tell.
     """
 
     box_px: Box
@@ -173,6 +174,7 @@ class Face:
     pitch_deg: float = 0.0
     roll_deg: float = 0.0
     measured: bool = True
+    repaired: bool = False
 
     def __post_init__(self) -> None:
         if self.landmarks_px.shape != (LANDMARK_COUNT, 2):

@@ -47,7 +47,8 @@ def faces(
       facex faces clip.mp4 --sheet faces.png --save clip.faces.json
     """
     from facexcli.api import analyse
-    from facexcli.pipeline.analysis_io import save_analysis, summary
+    from facexcli.pipeline.analysis_io import save_analysis
+    from facexcli.pipeline.summary import summary
 
     for path in (sheet, save):
         if path is not None and path.exists() and path.samefile(media):

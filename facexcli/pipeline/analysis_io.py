@@ -1,187 +1,185 @@
-"""Analyses as files: JSON that a person can read and edit, with the landmark arrays packed.
+"""Analyses as files: JSON that a person can read and edit, with the arrays packed at its end.
 
-A track can be renumbered or deleted by hand; `shots` and the per-track facts are plain. Arrays are base64 of
-zlib-compressed little-endian float32.
+Nothing in a file is believed: it may have been edited, cut off, made for another clip, or made to harm.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import zlib
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+import json
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from facexcli.errors import InputError, OutputError, UsageError
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.probe import fingerprint, probe
-from facexcli.types import LANDMARK_COUNT, Analysis, Array, Face, Shot, Track
+from facexcli.pipeline.analysis_document import (
+    HOW_TO_EDIT,
+    VERSION,
+    Document,
+    PersonEntry,
+    TrackEntry,
+    check_room,
+    packed_columns,
+    unpacked_track,
+)
+from facexcli.pipeline.analysis_edits import check_shots, check_track, people_of, split_tracks
+from facexcli.pipeline.summary import track_facts
+from facexcli.settings import parse_trim
+from facexcli.types import Analysis
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FACE_COLUMNS = 8
-"""x0, y0, x1, y1, score, yaw, pitch, roll."""
+    from facexcli.types import Track
 
-
-class _TrackFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    id: int
-    shot: int
-    first_frame: int
-    last_frame: int
-    measured_share: float
-    frame_indices: str
-    measured: str
-    facts: str
-    landmarks_px: str
-    embedding: str | None = None
-
-
-class _AnalysisFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    facex_analysis: Literal[1] = 1
-    media: str
-    fingerprint: str
-    duration_s: str | None
-    frame_count: int
-    analyzer: str
-    shots: list[tuple[int, int]]
-    warnings: list[str] = []
-    tracks: list[_TrackFile]
+_HINT = "make it with `facex faces --save`"
+_LARGEST_BYTES = 1 << 30
 
 
 def save_analysis(analysis: Analysis, path: Path) -> None:
     """Write the analysis, whole or not at all. Raises OutputError."""
-    duration = analysis.media.duration_s
-    document = _AnalysisFile(
-        media=str(analysis.media.path),
-        fingerprint=fingerprint(analysis.media.path),
-        duration_s=str(duration) if duration is not None else None,
-        frame_count=analysis.frame_count,
-        analyzer=analysis.analyzer,
-        shots=[(shot.start, shot.stop) for shot in analysis.shots],
-        warnings=list(analysis.warnings),
-        tracks=[_packed_track(track) for track in analysis.tracks],
-    )
+    text = document_of(analysis).text()
     with AtomicFile(path) as file:
         try:
-            file.temporary.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+            file.temporary.write_text(text, "utf-8")
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         file.commit()
 
 
+def document_of(analysis: Analysis) -> Document:
+    """The file of an analysis, as a value."""
+    sizes = [len(track.embedding) for track in analysis.tracks if track.embedding is not None]
+    return Document(
+        media=analysis.media.path.name,
+        fingerprint=fingerprint(analysis.media.path),
+        analyzer=analysis.analyzer,
+        trim=analysis.trim,
+        frame_count=analysis.frame_count,
+        embedding_size=max(sizes, default=0),
+        how_to_edit=list(HOW_TO_EDIT),
+        people=[
+            PersonEntry(number=person.number, name=person.name, tracks=list(person.track_ids))
+            for person in analysis.people
+        ],
+        tracks=[_entry(analysis, track) for track in analysis.tracks],
+        shots=[[shot.start, shot.stop] for shot in analysis.shots],
+        warnings=list(analysis.warnings),
+        arrays={str(track.id): packed_columns(track) for track in analysis.tracks},
+    )
+
+
+def _entry(analysis: Analysis, track: Track) -> TrackEntry:
+    facts = track_facts(analysis, track)
+    del facts["person"]  # who has which track stands in one place, so that edits cannot contradict each other
+    return TrackEntry(**facts)
+
+
 def load_analysis(path: Path, media_path: Path) -> Analysis:
-    """Read the analysis of `media_path`.
+    """Read the analysis of `media_path`, with the changes that were made in it by hand.
 
     Raises InputError for a file that cannot be read or was made for another media file, UsageError for one that is no
-    analysis, or was damaged by editing.
+    analysis, is of another version, or contradicts itself; the message names the place.
     """
+    text = _read(path)
     try:
-        text = path.read_text("utf-8")
+        document = _parsed(text)
+        if document.fingerprint != fingerprint(media_path):
+            raise InputError(f"{path} was made for another file than {media_path}: for {document.media!r}",
+                             "run `facex faces --save` on this file")  # fmt: skip
+        check_room(document, len(text))
+        return _analysis(document, media_path)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", _HINT) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise InputError(f"{path}: too large for an analysis", _HINT)
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: cannot be read: {reason}", "make it with `facex faces --save`") from error
+        raise InputError(f"{path}: cannot be read: {reason}", _HINT) from error
+
+
+def _parsed(text: str) -> Document:
+    """Raises ValueError."""
     try:
-        document = _AnalysisFile.model_validate_json(text)
-        tracks = tuple(_unpacked_track(track) for track in document.tracks)
-    except (ValidationError, ValueError, binascii.Error, zlib.error) as error:
-        raise UsageError(
-            f"{path}: not an analysis: {_first_line(error)}", "make it with `facex faces --save`"
-        ) from error
-    if document.fingerprint != fingerprint(media_path):
-        raise InputError(f"{path} was made for another file than {media_path}", "run `facex faces --save` on this file")
-    if len({track.id for track in tracks}) != len(tracks):
-        raise UsageError(f"{path}: two tracks have the same id", "give each track an id of its own")
+        values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("not an analysis: nested too deeply") from error
+    if not isinstance(values, dict) or "facex_analysis" not in values:
+        raise ValueError("not an analysis of facex")
+    version = values["facex_analysis"]
+    if version != VERSION:
+        raise ValueError(f"facex_analysis: version {version!r}, and this facex reads version {VERSION}")
+    try:
+        return Document.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise ValueError(f"{_place(problem['loc'])}: {_reason(problem['type'], problem['msg'])}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{repeated!r} stands twice in one place")
+    return values
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`people[0].name`; pydantic's names for the members of a union are left out."""
+    steps = [step for step in location if step not in ("int", "str")]
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+def _reason(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind == "missing":
+        return "is missing"
+    message = message.removeprefix("Input ")
+    return message[:1].lower() + message[1:]
+
+
+def _analysis(document: Document, media_path: Path) -> Analysis:
+    """Raises ValueError."""
+    info = probe(media_path)
+    try:
+        parse_trim(document.trim)
+    except ValueError as error:
+        raise ValueError(f"trim: {error}") from error
+    shots = check_shots(document)
+    tracks = []
+    for place, entry in enumerate(document.tracks):
+        columns = document.arrays.get(str(entry.id))
+        if columns is None:
+            raise ValueError(f"arrays: those of track {entry.id} are missing")
+        try:
+            track = unpacked_track(entry, columns, document.embedding_size, info.kind == "image")
+        except ValueError as error:
+            raise ValueError(f"arrays.{entry.id}.{error}") from error
+        check_track(track, document, place, shots, info)
+        tracks.append(track)
+    known = split_tracks(tracks, document)
+    people = people_of(document, known)
     return Analysis(
-        media=probe(media_path),
+        media=info,
         frame_count=document.frame_count,
-        shots=tuple(Shot(*borders) for borders in document.shots),
-        tracks=tracks,
+        shots=shots,
+        tracks=tuple(sorted(known.values(), key=lambda track: track.id)),
         analyzer=document.analyzer,
         warnings=tuple(document.warnings),
+        people=people,
+        trim=document.trim,
     )
-
-
-def summary(analysis: Analysis) -> dict[str, Any]:
-    """What `facex faces --json` prints: plain values, no arrays."""
-    rate = analysis.media.frame_rate or Fraction(1)
-    return {
-        "media": str(analysis.media.path),
-        "analyzer": analysis.analyzer,
-        "frames": analysis.frame_count,
-        "shots": [[shot.start, shot.stop] for shot in analysis.shots],
-        "warnings": list(analysis.warnings),
-        "tracks": [_track_summary(track, rate) for track in analysis.tracks],
-    }
-
-
-def _track_summary(track: Track, rate: Fraction) -> dict[str, Any]:
-    heights = [face.box_px[3] - face.box_px[1] for face in track.faces]
-    return {
-        "id": track.id,
-        "shot": track.shot,
-        "frames": len(track.faces),
-        "interpolated": sum(not face.measured for face in track.faces),
-        "start_s": round(float(track.frame_indices[0] / rate), 3),
-        "end_s": round(float((track.frame_indices[-1] + 1) / rate), 3),
-        "face_height_px": round(float(np.median(heights)), 1),
-        **{
-            angle: [round(float(bound([getattr(face, angle) for face in track.faces])), 1) for bound in (min, max)]
-            for angle in ("yaw_deg", "pitch_deg", "roll_deg")
-        },
-    }
-
-
-def _packed_track(track: Track) -> _TrackFile:
-    facts = [(*face.box_px, face.score, face.yaw_deg, face.pitch_deg, face.roll_deg) for face in track.faces]
-    measured = [face.measured for face in track.faces]
-    return _TrackFile(
-        id=track.id,
-        shot=track.shot,
-        first_frame=track.frame_indices[0],
-        last_frame=track.frame_indices[-1],
-        measured_share=round(sum(measured) / len(measured), 4),
-        frame_indices=_pack(np.array(track.frame_indices, "<i8")),
-        measured=_pack(np.array(measured, "u1")),
-        facts=_pack(np.array(facts, "<f4")),
-        landmarks_px=_pack(np.array([face.landmarks_px for face in track.faces], "<f4")),
-        embedding=None if track.embedding is None else _pack(track.embedding.astype("<f4")),
-    )
-
-
-def _unpacked_track(packed: _TrackFile) -> Track:
-    indices = _unpack(packed.frame_indices, "<i8")
-    count = len(indices)
-    landmarks = _unpack(packed.landmarks_px, "<f4").reshape(count, LANDMARK_COUNT, 2)
-    facts = _unpack(packed.facts, "<f4").reshape(count, _FACE_COLUMNS)
-    measured = _unpack(packed.measured, "u1").reshape(count)
-    if not count or np.any(np.diff(indices) <= 0) or not np.isfinite(landmarks).all():
-        raise ValueError(f"track {packed.id} is damaged")
-    embedding = None if packed.embedding is None else _unpack(packed.embedding, "<f4")
-    faces = tuple(
-        Face((x0, y0, x1, y1), landmarks[i], score, embedding if i == 0 else None, yaw, pitch, roll, bool(measured[i]))
-        for i, (x0, y0, x1, y1, score, yaw, pitch, roll) in enumerate(facts.tolist())
-    )
-    return Track(packed.id, packed.shot, tuple(indices.tolist()), faces, embedding)
-
-
-def _pack(array: Array) -> str:
-    return base64.b64encode(zlib.compress(array.tobytes())).decode("ascii")
-
-
-def _unpack(text: str, dtype: str) -> Array:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype)
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        problem = error.errors()[0]
-        return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-    return str(error).splitlines()[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,10 @@ from facexcli.faces.select import RULES, select_tracks, with_people
 from facexcli.faces.source import find_faces, find_source_face
 from facexcli.media.image import read_image
 from facexcli.media.scan import read_frames_rgb
+from facexcli.media.table import frame_table
 from facexcli.pipeline.analyse import FrameRange, analyse_media, with_poses
 from facexcli.pipeline.analysis_io import load_analysis
+from facexcli.pipeline.cache import cached_analysis
 from facexcli.pipeline.painter import CropShape, choose_crop_px
 from facexcli.types import Track
 
@@ -47,19 +51,83 @@ def find_people(
     Where people are asked for by number (`numbered`), all of the file is analysed whatever the range, so that the
     numbers are those that `facex faces` shows.
     """
-    saved = settings.people.analysis
-    if saved is not None:
-        reporter.emit(Informed(f"faces of {info.path} read from {saved}"))
-        analysis = load_analysis(saved, info.path)
-        if analysis.analyzer != analyzer.name:
-            raise UsageError(
-                f"{saved} was made with {analysis.analyzer}, this run uses {analyzer.name}",
-                f"add --analyzer {analysis.analyzer}",
-            )
-        return analysis
+    if settings.people.analysis is not None:
+        return _saved_people(settings.people.analysis, info, settings, analyzer, reporter)
     trim = "" if numbered or settings.people.faces not in RULES else settings.range.trim
-    analysis = analyse_media(info, analyzer, settings.look.smooth, reporter, stage, FrameRange(*parse_trim(trim)))
-    return replace(with_people(analysis, analyzer.same_person_distance), trim=trim)
+    return _analysed(info, settings, analyzer, reporter, stage, trim)
+
+
+def _analysed(
+    info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter, stage: StageName, trim: str
+) -> Analysis:
+    """Out of the cache where it can be."""
+    smooth = settings.look.smooth
+
+    def analyse() -> Analysis:
+        found = analyse_media(info, analyzer, smooth, reporter, stage, FrameRange(*parse_trim(trim)))
+        return replace(with_people(found, analyzer.same_person_distance), trim=trim)
+
+    return cached_analysis(info, analyzer, smooth, trim, settings.compute.cache_mb, reporter, analyse)
+
+
+def _saved_people(path: Path, info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter) -> Analysis:
+    analysis = load_analysis(path, info.path)
+    reporter.emit(Informed(f"faces of {info.path} read from {path}"))
+    if analysis.analyzer != analyzer.name:
+        raise UsageError(
+            f"{path} was made with {analysis.analyzer}, this run uses {analyzer.name}",
+            f"add --analyzer {analysis.analyzer}",
+        )
+    if not _covers(analysis, settings.range.trim):
+        first, last = analysis.shots[0].start, analysis.shots[-1].stop - 1
+        raise UsageError(
+            f"{path} knows only the part {analysis.trim} of {info.path.name}, frames {first} to {last}",
+            f"add --trim {analysis.trim}, or save all faces with `facex faces {info.path.name} --save`",
+        )
+    owned = {track_id for person in analysis.people for track_id in person.track_ids}
+    if homeless := [str(track.id) for track in analysis.tracks if track.id not in owned]:
+        reporter.emit(Informed(f"tracks that belong to nobody are left alone: {', '.join(homeless)}"))
+    return analysis
+
+
+def _covers(analysis: Analysis, trim: str) -> bool:
+    """Whether all frames of the range were analysed."""
+    if analysis.trim in ("", trim):
+        return True
+    start, stop = frame_span(analysis.media, trim)
+    is_open = parse_trim(analysis.trim)[1] is None
+    return start >= analysis.shots[0].start and (is_open or (stop is not None and stop <= analysis.shots[-1].stop))
+
+
+def tracks_in_range(tracks: Sequence[Track], info: MediaInfo, trim: str) -> list[Track]:
+    """The tracks, whole, that are seen in the range; an analysis may reach farther than the range that is edited."""
+    if not trim:
+        return list(tracks)
+    start, stop = frame_span(info, trim)
+    return [
+        track
+        for track in tracks
+        if any(start <= index and (stop is None or index < stop) for index in track.frame_indices)
+    ]
+
+
+def frame_span(info: MediaInfo, trim: str) -> tuple[int, int | None]:
+    """The frames [start, stop) of a range; None for its open end. Seconds are looked up in the packets' times, and
+    counted by the nominal rate where these cannot be relied on.
+    """
+    start, stop = parse_trim(trim)
+    if not isinstance(start, Fraction) and not isinstance(stop, Fraction):
+        return start or 0, stop
+    table = frame_table(info.path, info) if info.kind == "video" else None
+
+    def index(position: Fraction | int) -> int:
+        if isinstance(position, int):
+            return position
+        if table is not None:
+            return table.index_at(info.start_pts + position / info.time_base)
+        return ceil(position * (info.frame_rate or Fraction(25)))
+
+    return index(start or 0), None if stop is None else index(stop)
 
 
 def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) -> list[Track]:
@@ -79,8 +147,7 @@ def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, report
     if info.kind == "image":
         face = face_in(info.path, read_image(info.path), analyzer)
         return [with_poses(Track(0, 0, (0,), (face,), face.embedding), info)]
-    analysis = analyse_media(info, analyzer, settings.look.smooth, reporter, "analyse")
-    tracks = select_tracks(with_people(analysis, analyzer.same_person_distance))
+    tracks = select_tracks(_analysed(info, settings, analyzer, reporter, "analyse", ""))
     if not tracks:
         raise NoFaceError(f"{info.path}: no face found in the source")
     return tracks

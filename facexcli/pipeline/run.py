@@ -27,6 +27,7 @@ from facexcli.pipeline.people import (
     largest_face,
     load_still,
     portrait_still,
+    tracks_in_range,
 )
 from facexcli.pipeline.plan import check_free, check_output
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
@@ -107,7 +108,10 @@ class _Run:
         with self._clock.measure("analyse"):
             numbered = any(row.person for row in self._plan.maps)
             analysis = find_people(info, self._settings, self._analyzer, self._reporter, numbered=numbered)
-            parts = cast(roles, analysis, self._settings, self._analyzer)
+            parts = [
+                (role, tracks_in_range(own, info, self._settings.range.trim))
+                for role, own in cast(roles, analysis, self._settings, self._analyzer)
+            ]
         tracks = [track for _, own in parts for track in own]
         if not tracks:
             self._allow_no_face(info.path.name)
@@ -135,6 +139,7 @@ class _Run:
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
             analysis = find_people(moving, self._settings, self._analyzer, self._reporter, "analyse-driving")
             movers = chosen_tracks(analysis, self._settings, self._analyzer)
+            movers = tracks_in_range(movers, moving, self._settings.range.trim)
         if not movers:
             raise NoFaceError(f"{moving.path}: no face found in the driving video")
         with self._clock.measure("prepare"):
