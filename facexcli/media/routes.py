@@ -16,6 +16,12 @@ _STALE_METADATA = frozenset(
     ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes",
      "bps", "handler_name", "vendor_id", "creation_time_source")
 )  # fmt: skip
+# QuickTime knows languages by a table of Apple's; what libav's has of it under the other code of ISO 639-2.
+_QUICKTIME_LANGUAGES = {
+    "bod": "tib", "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per", "hye": "arm", "isl": "ice",
+    "kat": "geo", "mkd": "mac", "msa": "may", "mya": "bur", "nld": "dut", "nob": "nor", "sqi": "alb", "swe": "sve",
+    "zho": "chi",
+}  # fmt: skip
 
 
 class Route(Protocol):
@@ -35,8 +41,7 @@ class CopyRoute:
 
     def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction) -> None:
         self._target = output.add_stream_from_template(stream, opaque=True)
-        self._target.disposition = stream.disposition
-        self._target.metadata.update(fresh_metadata(stream.metadata))
+        describe(self._target, stream, output)
         self._shift = round(start_s / stream.time_base) if stream.time_base else 0
         self._next_dts: int | None = None
         # MP4 plays sound from 0 by its edit list, and Matroska by a delay that it knows from its own kind. Elsewhere a
@@ -76,8 +81,7 @@ class SubtitleRoute:
         self._target = cast("Any", output.add_stream(encoder))
         self._target.codec_context.subtitle_header = context.subtitle_header
         self._target.codec_context.time_base = self._target.time_base = stream.time_base
-        self._target.metadata.update(fresh_metadata(stream.metadata))
-        self._target.disposition = stream.disposition
+        describe(self._target, stream, output)
         self._source = context
         self._shift = round(start_s / stream.time_base)
 
@@ -104,7 +108,7 @@ class SoundRoute:
         self._target = cast("Any", output.add_stream(encoder, rate=rate))
         self._target.codec_context.layout = context.layout.name
         self._target.codec_context.time_base = Fraction(1, rate)
-        self._target.metadata.update(fresh_metadata(stream.metadata))
+        describe(self._target, stream, output)
         self._source = stream
         self._start_s = start_s
         self._resampler: AudioResampler | None = None
@@ -138,6 +142,19 @@ class SoundRoute:
             self._samples += piece.samples
             made.extend(self._target.encode(piece))
         return made
+
+
+def describe(target: Any, stream: Any, output: OutputContainer) -> None:
+    """Give a new stream the language, the title, the other tags and the disposition of the one that it is made from."""
+    metadata = fresh_metadata(stream.metadata)
+    if "name" in metadata:  # what MP4 calls the title of a stream
+        metadata.setdefault("title", metadata.pop("name"))
+    if output.format.name == "mov" and metadata.get("language") in _QUICKTIME_LANGUAGES:
+        metadata["language"] = _QUICKTIME_LANGUAGES[metadata["language"]]
+    if stream.type != "video":
+        metadata.pop("timecode", None)
+    target.metadata.update(metadata)
+    target.disposition = stream.disposition
 
 
 def fresh_metadata(metadata: dict[str, str]) -> dict[str, str]:

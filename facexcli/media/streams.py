@@ -7,9 +7,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
+from av.stream import Discard
 
 from facexcli.media.container import av_reason, codec_name, is_cover, open_input
-from facexcli.media.routes import CopyRoute, Route, SoundRoute, SubtitleRoute, fresh_metadata
+from facexcli.media.routes import CopyRoute, Route, SoundRoute, SubtitleRoute, describe, fresh_metadata
+from facexcli.media.timecode import shifted_timecode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +25,14 @@ _SUBTITLE_ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "
 _INTERLEAVING_S = 10
 # In MP4 by the letter of the standard, but mute in browsers and QuickTime.
 _RARELY_PLAYED_IN_MP4 = frozenset(("mp2", "mp1", "vorbis", "dts"))
+_WITHOUT_CHAPTERS = frozenset(("avi", "gif"))
+_COVER_KINDS = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}
 
 
 class StreamCopier:
     """Copies every stream of `source` but its video into `output`, only as far as the picture has got.
 
+    The first stream of `output` is the edited video; it gets the language, title and timecode of the source's.
     Packets are read from the source when `advance` asks for them, so memory does not grow with length. Time stamps are
     moved by -`start_s` (seconds on the source's own clock); packets that begin before it or at `stop_s` or later are
     left out (None: no cut). A sound format that the container refuses is converted, anything else that it refuses is
@@ -40,13 +45,14 @@ class StreamCopier:
         self.warnings: list[str] = []
         self._first_s, self._stop_s = start_s, stop_s
         self._start_s = start_s or Fraction(0)
+        self._path = source
         self._input = open_input(source)
         self._routes: dict[int, Route] = {}
         self._left_out: list[str] = []
         self._videos = 0
         self._pending: Any = None
         try:
-            _copy_metadata(self._input, output, self._start_s, stop_s)
+            self._copy_metadata(output)
             for stream in self._input.streams:
                 self._add(stream, output)
             if self._left_out:
@@ -113,6 +119,8 @@ class StreamCopier:
             self._videos += 1
             if self._videos > 1:
                 self.warnings.append(f"video stream {stream.index} was left out: only the first is edited")
+            else:
+                self._describe_video(stream, output)
             return
         name = f"{stream.type} stream {stream.index} ({codec_name(stream) or 'unknown format'})"
         container = output.format.name
@@ -120,15 +128,62 @@ class StreamCopier:
             self.warnings.append(f"attachment {stream.index} was left out: {container} does not take it")
             return
         if stream.type == "data":
-            self._left_out.append(str(stream.index))  # means nothing without the container that it was made for
+            self._leave_out_data(stream)
+            return
+        if stream.type == "video":
+            self._add_cover(stream, output)
             return
         try:
             self._routes[stream.index] = CopyRoute(output, stream, self._start_s)
         except (ValueError, av.FFmpegError):
             self._add_converted(stream, output, name)
             return
-        if container in ("mp4", "mov") and codec_name(stream) in _RARELY_PLAYED_IN_MP4:
+        if container in ("mp4", "mov") and _is_rarely_played(codec_name(stream), container):
             self.warnings.append(f"{name} was copied; many players are mute for it in .{container}; .mkv is safer")
+
+    def _describe_video(self, stream: Any, output: OutputContainer) -> None:
+        target = output.streams[0]
+        describe(target, stream, output)
+        if "timecode" in target.metadata and self._first_s is not None:
+            target.metadata["timecode"] = self._timecode(target.metadata["timecode"])
+
+    def _timecode(self, text: str) -> str:
+        """The timecode of the first frame that is written."""
+        video = next(stream for stream in self._input.streams.video if not is_cover(stream))
+        rate = Fraction(video.average_rate or video.guessed_rate or 25)
+        begin_s = (video.start_time or 0) * Fraction(video.time_base or 1)
+        return shifted_timecode(text, round((self._start_s - begin_s) * rate), rate)
+
+    def _leave_out_data(self, stream: Any) -> None:
+        """Data mean nothing without the container that they were made for. Timecodes and chapters go other ways."""
+        if "timecode" in stream.metadata or stream.discard == Discard.all:
+            return
+        handler = stream.metadata.get("handler_name", "")
+        self._left_out.append(f"{stream.index} ({handler})" if handler else str(stream.index))
+
+    def _add_cover(self, stream: Any, output: OutputContainer) -> None:
+        """A cover picture: a stream of its own in MP4, an attachment in Matroska, nowhere else."""
+        container = output.format.name
+        kind, suffix = _COVER_KINDS.get(codec_name(stream), ("", ""))
+        if container == "mp4" and kind:
+            self._routes[stream.index] = CopyRoute(output, stream, Fraction(0))
+        elif container == "matroska" and kind:
+            picture = _cover_picture(self._path, stream.index)
+            output.add_attachment(stream.metadata.get("filename", f"cover.{suffix}"), kind, picture)
+        else:
+            self.warnings.append(f"the cover picture, stream {stream.index}, was left out: {container} does not "
+                                 "take it")  # fmt: skip
+
+    def _copy_metadata(self, output: OutputContainer) -> None:
+        metadata = fresh_metadata(self._input.metadata)
+        if "timecode" in metadata and self._first_s is not None:
+            metadata["timecode"] = self._timecode(metadata["timecode"])
+        output.metadata.update(metadata)
+        chapters = _cut_chapters(self._input.chapters(), self._start_s, self._stop_s)
+        if chapters and output.format.name in _WITHOUT_CHAPTERS:
+            self.warnings.append(f"the chapters were left out: {output.format.name} does not take them")
+        else:
+            output.set_chapters(chapters)
 
     def _add_converted(self, stream: Any, output: OutputContainer, name: str) -> None:
         container = output.format.name
@@ -153,15 +208,24 @@ def _begin_s(packet: Any) -> Fraction | None:
     return None if ticks is None else Fraction(ticks * packet.time_base)
 
 
-def _copy_metadata(source: Any, output: OutputContainer, start_s: Fraction, stop_s: Fraction | None) -> None:
-    output.metadata.update(fresh_metadata(source.metadata))
-    chapters: list[Any] = []
-    for chapter in source.chapters():
+def _is_rarely_played(codec: str, container: str) -> bool:
+    return codec in _RARELY_PLAYED_IN_MP4 or (container == "mp4" and codec.startswith("pcm_"))
+
+
+def _cut_chapters(chapters: list[Any], start_s: Fraction, stop_s: Fraction | None) -> list[Any]:
+    """The chapters of a range, on its own clock."""
+    kept: list[Any] = []
+    for chapter in chapters:
         tick_s = chapter["time_base"]
         begin_s, end_s = chapter["start"] * tick_s - start_s, chapter["end"] * tick_s - start_s
         if stop_s is not None:
             end_s = min(end_s, stop_s - start_s)
         begin_s = max(begin_s, Fraction(0))
         if end_s > begin_s:
-            chapters.append({**chapter, "start": round(begin_s / tick_s), "end": round(end_s / tick_s)})
-    output.set_chapters(chapters)
+            kept.append({**chapter, "start": round(begin_s / tick_s), "end": round(end_s / tick_s)})
+    return kept
+
+
+def _cover_picture(path: Path, index: int) -> bytes:
+    with open_input(path) as container:
+        return next((bytes(packet) for packet in container.demux(container.streams[index]) if packet.size), b"")
