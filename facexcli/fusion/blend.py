@@ -24,7 +24,21 @@ def multiband(patch_rgb: Array, canvas_rgb: Array, alpha: Array, levels: int = 4
     Returns:
         float32 (H, W, 3): the blended picture; it differs from the canvas a little beyond alpha.
     """
-    differences, masks = [patch_rgb - canvas_rgb], [alpha]
+    difference = cv2.subtract(patch_rgb, canvas_rgb)
+    half, half_mask = cv2.pyrDown(difference), cv2.pyrDown(alpha)
+    size = (alpha.shape[1], alpha.shape[0])
+    # The finest band takes the mask of the next: then what the bands add to a plain mixture has no detail, and all of
+    # the work but one mixture is done at half the size.
+    spread = _bands(half, half_mask, levels - 1) - half * half_mask[..., None]
+    mixed = cv2.multiply(difference, cv2.merge([cv2.pyrUp(half_mask, dstsize=size)] * 3))
+    mixed += cv2.pyrUp(spread, dstsize=size)
+    mixed += canvas_rgb
+    return np.asarray(mixed)
+
+
+def _bands(difference: Array, alpha: Array, levels: int) -> Array:
+    """The difference, each of its bands under the mask of its own resolution."""
+    differences, masks = [difference], [alpha]
     while len(masks) < levels and min(masks[-1].shape) >= 16:
         differences.append(cv2.pyrDown(differences[-1]))
         masks.append(cv2.pyrDown(masks[-1]))
@@ -33,7 +47,7 @@ def multiband(patch_rgb: Array, canvas_rgb: Array, alpha: Array, levels: int = 4
         shape = masks[level].shape[::-1]
         band = differences[level] - cv2.pyrUp(differences[level + 1], dstsize=shape)
         blended = cv2.pyrUp(blended, dstsize=shape) + band * masks[level][..., None]
-    return np.asarray(canvas_rgb + blended)
+    return np.asarray(blended)
 
 
 def poisson(patch_rgb: Array, canvas_rgb: Array, alpha: Array, side: int = 96) -> Array:

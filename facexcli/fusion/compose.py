@@ -10,7 +10,7 @@ import numpy as np
 
 from facexcli.fusion.blend import BlendName, blend
 from facexcli.fusion.glasses import glasses_mask
-from facexcli.fusion.mask import face_alpha, face_unit_px, region_masks
+from facexcli.fusion.mask import face_alpha, face_outline, face_unit_px, region_masks
 from facexcli.fusion.match import light_gain, match_eye_whites, match_sharpness
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import SkinModel, fit_skin, skin_mask
@@ -21,8 +21,10 @@ _WHOLE_FACE = RECIPES["swap"]
 _LIGHT_SIDE = 48
 _LIGHT_SIGMA = 0.25
 """Face units. What is broader than this is the canvas's light; what is finer is the source's face."""
-_BLEND_REACH_PX = 24
-"""Beyond this, the coarsest band of a blend has nothing left of the mask."""
+_BLEND_MARGIN_PX = 12
+"""Beyond this, a blend's bands have too little left of the mask to be seen."""
+_LEAST_PX = 16
+"""Side of the smallest part of a crop that is worked on: faces at a crop's border may have nothing in it."""
 _SEAM_REACH = 0.04
 """Face units by which the coarse bands of a blend may reach beyond the mask."""
 
@@ -44,7 +46,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """rgb float32 (S, S, 3) in 0..1 and alpha float32 (S, S) in 0..1, in crop pixels; alpha is 0 along the rim."""
+    """rgb float32 (S, S, 3) and alpha float32 (S, S), both in 0..1, in crop pixels; alpha is 0 along the rim.
+
+    `rgb` means nothing where it is far from where alpha is more than 0.
+    """
 
     rgb: Array
     alpha: Array
@@ -64,53 +69,88 @@ def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bo
     strength = np.float32(look.strength)
     if recipe.moves:
         return Composite(np.clip(patch.rgb, 0, 1), _without_rim(patch.alpha * strength))
-    size, unit = canvas.size_px, face_unit_px(canvas.landmarks_px)
-    canvas_rgb = np.multiply(canvas.rgb, np.float32(1 / 255), dtype=np.float32)
-    face = face_alpha(canvas.landmarks_px, size, recipe, look.feather)
+    unit = face_unit_px(canvas.landmarks_px)
+    near = _around_face(canvas, unit)
+    landmarks = canvas.landmarks_px - near.origin_xy
+    under = np.multiply(canvas.rgb[near.slices], np.float32(1 / 255), dtype=np.float32)
+    face = face_alpha(landmarks, near.size_px, recipe, look.feather)
     skin = fit_skin(canvas.rgb, canvas.landmarks_px)
-    shown = patch.alpha * strength
+    shown = patch.alpha[near.slices] * strength
     if look.occlusion == "auto":
-        shown *= _uncovered(canvas, skin)
-    reach = face if look.blend == "feather" else _widened(face, _SEAM_REACH * unit)
-    near = _window(reach, _BLEND_REACH_PX)
-    rgb, under = patch.rgb[near], canvas_rgb[near]
+        shown *= _uncovered(canvas, skin, near)
+    rgb = patch.rgb[near.slices]
     if not relights:
-        rgb = match_sharpness(rgb, under, (face * shown)[near])  # a new picture, free to be changed
+        rgb = match_sharpness(rgb, under, face * shown)  # a new picture, free to be changed
         if look.color == "match":
-            gain = light_gain(patch.rgb, canvas_rgb, _plain_skin(canvas, skin, shown), _LIGHT_SIGMA * unit)
-            rgb *= gain[near]
+            plain = _plain_skin(canvas, skin, near, shown)
+            rgb *= light_gain(patch.rgb[near.slices], under, plain, _LIGHT_SIGMA * unit)
             if recipe["eyes"] != "canvas":
-                rgb = match_eye_whites(rgb, under, canvas.landmarks_px - (near[1].start, near[0].start))
-    if look.blend != "feather":  # which is what alpha does in any case
-        rgb = blend(look.blend, rgb, under, face[near])
-    canvas_rgb[near] = np.clip(rgb, 0, 1)
-    return Composite(canvas_rgb, _without_rim(reach * shown))
+                rgb = match_eye_whites(rgb, under, landmarks)
+    if look.blend == "feather":
+        return _placed(canvas.size_px, near, rgb, face * shown)  # alpha is all the blending that there is
+    return _placed(
+        canvas.size_px, near, blend(look.blend, rgb, under, face), _widened(face, _SEAM_REACH * unit) * shown
+    )
 
 
-def _window(alpha: Array, margin_px: int) -> tuple[slice, slice]:
-    """Rows and columns of the box around what is not 0, with a margin: nothing outside of it needs to be worked on."""
-    left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
-    rows = slice(max(0, top - margin_px), min(alpha.shape[0], top + height + margin_px))
-    columns = slice(max(0, left - margin_px), min(alpha.shape[1], left + width + margin_px))
-    return (rows, columns) if width else (slice(0, alpha.shape[0]), slice(0, alpha.shape[1]))
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A part of a crop: nothing outside of it needs to be worked on. size_px: (width, height)."""
+
+    origin_xy: tuple[int, int]
+    size_px: tuple[int, int]
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        (x, y), (width, height) = self.origin_xy, self.size_px
+        return slice(y, y + height), slice(x, x + width)
+
+    def of(self, field: Array, crop_px: int, size: tuple[int, int]) -> Array:
+        """The window's part of `field` (n, n), which covers a whole crop, as (height, width) of `size`."""
+        field_from_crop = field.shape[0] / crop_px
+        field_from_part = np.zeros((2, 3))
+        for axis in range(2):
+            step = self.size_px[axis] / size[axis]
+            field_from_part[axis, axis] = step * field_from_crop
+            field_from_part[axis, 2] = (self.origin_xy[axis] + 0.5 * step) * field_from_crop - 0.5
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(field, field_from_part, size, flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _uncovered(canvas: Crop, skin: SkinModel) -> Array:
-    """float32 (S, S): 1 where nothing covers the canvas's face."""
-    size = canvas.size_px
-    bare = cv2.resize(bare_mask(canvas.rgb, canvas.landmarks_px, skin), (size, size), interpolation=cv2.INTER_LINEAR)
+def _around_face(canvas: Crop, unit_px: float) -> _Window:
+    """The face with its forehead, and a little around it for the blend."""
+    margin = _SEAM_REACH * unit_px + _BLEND_MARGIN_PX
+    outline = face_outline(canvas.landmarks_px)
+    low = np.clip(np.floor(outline.min(axis=0) - margin), 0, canvas.size_px - _LEAST_PX).astype(int)
+    high = np.clip(np.ceil(outline.max(axis=0) + margin), low + _LEAST_PX, canvas.size_px).astype(int)
+    return _Window((int(low[0]), int(low[1])), (int(high[0] - low[0]), int(high[1] - low[1])))
+
+
+def _placed(size_px: int, near: _Window, rgb: Array, alpha: Array) -> Composite:
+    """What was worked out in a window, in crop pixels."""
+    whole = np.zeros((size_px, size_px, 3), np.float32)
+    whole[near.slices] = np.clip(rgb, 0, 1)
+    whole_alpha = np.zeros((size_px, size_px), np.float32)
+    whole_alpha[near.slices] = alpha
+    return Composite(whole, _without_rim(whole_alpha))
+
+
+def _uncovered(canvas: Crop, skin: SkinModel, near: _Window) -> Array:
+    """float32, the window's size: 1 where nothing covers the canvas's face."""
+    bare = near.of(bare_mask(canvas.rgb, canvas.landmarks_px, skin), canvas.size_px, near.size_px)
     frames = glasses_mask(canvas.rgb, canvas.landmarks_px)
-    return np.asarray(bare if frames is None else bare * (1 - frames), np.float32)
+    return np.asarray(bare if frames is None else bare * (1 - frames[near.slices]), np.float32)
 
 
-def _plain_skin(canvas: Crop, skin: SkinModel, shown: Array) -> Array:
-    """Where canvas and patch are both skin, so that their colours may be compared: float32 (side, side)."""
-    side = _LIGHT_SIDE
-    scaled = (canvas.landmarks_px + 0.5) * (side / canvas.size_px) - 0.5
-    features = region_masks(scaled, side)
-    inside = face_alpha(scaled, side, _WHOLE_FACE, 0.2)
-    open_skin = cv2.resize(shown, (side, side), interpolation=cv2.INTER_AREA) * inside
-    return np.asarray(skin_mask(canvas.rgb, skin, side) * open_skin * (features["skin"] + features["nose"]))
+def _plain_skin(canvas: Crop, skin: SkinModel, near: _Window, shown: Array) -> Array:
+    """Where canvas and patch are both skin, so that their colours may be compared: float32, a coarse window."""
+    scale = _LIGHT_SIDE / max(near.size_px)
+    grid = (max(8, round(scale * near.size_px[0])), max(8, round(scale * near.size_px[1])))
+    scaled = (canvas.landmarks_px - near.origin_xy + 0.5) * (np.divide(grid, near.size_px)) - 0.5
+    features = region_masks(scaled, grid)
+    open_skin = cv2.resize(shown, grid, interpolation=cv2.INTER_AREA) * face_alpha(scaled, grid, _WHOLE_FACE, 0.2)
+    seen = near.of(skin_mask(canvas.rgb, skin, _LIGHT_SIDE), canvas.size_px, grid)
+    return np.asarray(seen * open_skin * (features["skin"] + features["nose"]))
 
 
 def _widened(alpha: Array, reach_px: float) -> Array:
@@ -122,6 +162,7 @@ def _widened(alpha: Array, reach_px: float) -> Array:
 
 
 def _without_rim(alpha: Array) -> Array:
-    rimless = np.zeros_like(alpha)
-    rimless[2:-2, 2:-2] = alpha[2:-2, 2:-2]
-    return rimless
+    """`alpha` itself, with nothing left of it along the rim."""
+    alpha[:2] = alpha[-2:] = 0
+    alpha[:, :2] = alpha[:, -2:] = 0
+    return alpha

@@ -52,9 +52,17 @@ def forehead_points(landmarks_px: Array, count: int = 9) -> Array:
     return np.asarray(centre + across[:, None] * half_width + along[:, None] * (height * up + lean))
 
 
-def fill(points_px: Array, size_px: int) -> Array:
-    """A filled polygon with an anti-aliased edge: uint8 (size, size), 255 inside. points_px (N, 2), crop pixels."""
-    canvas = np.zeros((size_px, size_px), np.uint8)
+Size = int | tuple[int, int]
+"""Side of a square, or (width, height), in pixels."""
+
+
+def _width_height(size_px: Size) -> tuple[int, int]:
+    return (size_px, size_px) if isinstance(size_px, int) else size_px
+
+
+def fill(points_px: Array, size_px: Size) -> Array:
+    """A filled polygon with an anti-aliased edge: uint8 (height, width), 255 inside. points_px (N, 2), crop pixels."""
+    canvas = np.zeros(_width_height(size_px)[::-1], np.uint8)
     fixed = np.round(np.asarray(points_px, np.float64) * (1 << _FRACTION_BITS)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed.reshape(-1, 1, 2)], 255, cv2.LINE_AA, _FRACTION_BITS)
     return canvas
@@ -67,11 +75,12 @@ def face_outline(landmarks_px: Array, forehead: bool = True) -> Array:
     return np.vstack([points[_JAW], top])
 
 
-def region_masks(landmarks_px: Array, size_px: int) -> dict[str, Array]:
-    """Soft masks of FACE_REGIONS that add up to 1 everywhere: float32 (size, size) in 0..1. `skin` is the rest."""
+def region_masks(landmarks_px: Array, size_px: Size) -> dict[str, Array]:
+    """Soft masks of FACE_REGIONS that add up to 1 everywhere: float32 (height, width) in 0..1. `skin` is the rest."""
     points, unit = np.asarray(landmarks_px, np.float64), face_unit_px(landmarks_px)
     scale = 0.5
-    half = round(size_px * scale)
+    size = _width_height(size_px)
+    half = (round(size[0] * scale), round(size[1] * scale))
     masks: dict[str, Array] = {}
     for name, parts, grow in (
         ("eyebrows", [points[list(brow)] for brow in _BROWS], 0.11),
@@ -79,7 +88,7 @@ def region_masks(landmarks_px: Array, size_px: int) -> dict[str, Array]:
         ("nose", [points[list(_NOSE)]], 0.09),
         ("lips", [points[list(_OUTER_LIPS)]], 0.06),
     ):
-        mask = np.zeros((half, half), np.uint8)
+        mask = np.zeros(half[::-1], np.uint8)
         for part in parts:
             fixed = np.round(part * scale * 16).astype(np.int32).reshape(-1, 1, 2)
             closed = name != "eyebrows"
@@ -91,10 +100,12 @@ def region_masks(landmarks_px: Array, size_px: int) -> dict[str, Array]:
     total = np.maximum(sum(masks.values()), 1.0)
     masks = {name: mask / total for name, mask in masks.items()}
     masks["skin"] = np.clip(1.0 - sum(masks.values()), 0.0, 1.0)
-    return {name: cv2.resize(mask, (size_px, size_px), interpolation=cv2.INTER_LINEAR) for name, mask in masks.items()}
+    return {name: cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) for name, mask in masks.items()}
 
 
-def face_alpha(landmarks_px: Array, size_px: int, recipe: Recipe, feather: float = 0.5, forehead: bool = True) -> Array:
+def face_alpha(
+    landmarks_px: Array, size_px: Size, recipe: Recipe, feather: float = 0.5, forehead: bool = True
+) -> Array:
     """Where the source may show: the face inside its outline, or the regions that the recipe takes from the source.
 
     Args:
@@ -104,18 +115,18 @@ def face_alpha(landmarks_px: Array, size_px: int, recipe: Recipe, feather: float
         forehead: up to the hairline, else up to the brows.
 
     Returns:
-        float32 (size, size) in 0..1, exactly 0 from six pixels outside the outline on, and along the crop's rim.
+        float32 (height, width) in 0..1, exactly 0 from six pixels outside the outline on, and along the crop's rim.
     """
     unit = face_unit_px(landmarks_px)
-    half = round(size_px / 2)
-    inside = fill(face_outline(landmarks_px, forehead) / 2 - 0.25, half)
+    size = _width_height(size_px)
+    inside = fill(face_outline(landmarks_px, forehead) / 2 - 0.25, (round(size[0] / 2), round(size[1] / 2)))
     inside[[0, -1]] = 0
     inside[:, [0, -1]] = 0
     depth = cv2.distanceTransform((inside > 127).astype(np.uint8), cv2.DIST_L2, 3)
     width = max(0.75, (0.02 + 0.3 * feather) * unit / 2)
     ramp = cv2.GaussianBlur(np.clip((depth - 0.5) / width, 0, 1), (0, 0), 1.0)
     ramp = np.clip((ramp - 0.02) / 0.98, 0, 1)
-    alpha: Array = cv2.resize(ramp * ramp * (3 - 2 * ramp), (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    alpha: Array = cv2.resize(ramp * ramp * (3 - 2 * ramp), size, interpolation=cv2.INTER_LINEAR)
     taken = [region for region in FACE_REGIONS if recipe[region] != "canvas"]
     if len(taken) < len(FACE_REGIONS):
         masks = region_masks(landmarks_px, size_px)

@@ -23,25 +23,25 @@ def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: flo
     frequencies). Where no weighted pixel is near, the ratio of the whole face is taken.
 
     Args:
-        patch_rgb, canvas_rgb: float32 (S, S, 3) in 0..1.
-        weight: float32 (side, side) in 0..1; 0 where either picture is not skin.
-        sigma_px: standard deviation of the blur, in crop pixels.
+        patch_rgb, canvas_rgb: float32 (H, W, 3) in 0..1.
+        weight: float32 (h, w) in 0..1, of the same proportions; 0 where either picture is not skin.
+        sigma_px: standard deviation of the blur, in the pictures' pixels.
 
     Returns:
-        float32 (S, S, 3), positive: the patch times it is the patch under the canvas's light.
+        float32 (H, W, 3), positive: the patch times it is the patch under the canvas's light.
     """
-    size, side = patch_rgb.shape[0], weight.shape[0]
-    sigma = max(0.5, sigma_px * side / size)
+    size, grid = patch_rgb.shape[1::-1], weight.shape[::-1]
+    sigma = max(0.5, sigma_px * grid[0] / size[0])
     # Logarithms: a highlight is many times brighter than skin but not many times the face's light.
-    ratio, mass = np.zeros((side, side, 3), np.float32), weight[..., None]
+    ratio, mass = np.zeros((*weight.shape, 3), np.float32), weight[..., None]
     for picture, sign in ((canvas_rgb, 1), (patch_rgb, -1)):
-        ratio += sign * np.log(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).clip(0) + _FLOOR)
+        ratio += sign * np.log(cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).clip(0) + _FLOOR)
     ratio *= mass
     mean = ratio.sum(axis=(0, 1)) / (float(weight.sum()) + 1e-6)
     near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
     smooth = (cv2.GaussianBlur(ratio, (0, 0), sigma) + _PRIOR * mean) / (near + _PRIOR)
     gain = np.exp(np.clip(smooth, *_LOG_GAIN_LIMITS)).astype(np.float32)
-    return np.asarray(cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR))
 
 
 def match_eye_whites(rgb: Array, canvas_rgb: Array, landmarks_px: Array) -> Array:
