@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from facexcli.cli import console
-from facexcli.cli.overview import overview
+from facexcli.cli.overview import READ_MEDIA, overview
 from facexcli.errors import DeviceError, FacexError, InputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -27,11 +27,18 @@ EXIT_PIPE_CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run facex with `argv` (the process's own arguments by default). Returns the exit code; raises nothing."""
-    console.VOICE.reset()
+    """Run facex with `argv` (the process's own arguments by default). Returns the exit code; raises nothing.
+
+    As a program, and only so, it runs what reads media in a process of its own: see `cli.guard`.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    console.VOICE.reset(arguments)
     try:
+        ended = _split(arguments) if argv is None else None
+        if ended is not None:
+            return ended
         with _termination_as_interrupt():
-            return _run(list(sys.argv[1:] if argv is None else argv))
+            return _run(arguments)
     except FacexError as error:
         return _fail(error)
     except KeyboardInterrupt:
@@ -47,6 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"internal error: {type(error).__name__}: {error}"
         console.VOICE.error(message, "this is a bug in facex; -v shows the traceback", EXIT_INTERNAL)
         return EXIT_INTERNAL
+
+
+def _split(arguments: list[str]) -> int | None:
+    """See `cli.guard.split`. A help text needs no second process."""
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if named not in READ_MEDIA or {"-h", "--help"} & set(arguments) or COMPLETION_VARIABLE in os.environ:
+        return None
+    from facexcli.cli.guard import split
+
+    return split()
 
 
 def _run(arguments: list[str]) -> int:
@@ -65,13 +82,20 @@ def _fail(error: FacexError) -> int:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: everything is closed, and nothing half-written stays."""
+    """SIGTERM ends a run as Ctrl-C does: everything is closed, and nothing half-written stays.
+
+    It often comes twice, to the process and to its group; the second does not disturb the closing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    asked = threading.Event()
+
     def interrupt(signal_number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        if not asked.is_set():
+            asked.set()
+            raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:

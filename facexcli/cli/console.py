@@ -8,12 +8,13 @@ import threading
 import time
 import traceback
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
 from facexcli.events import Informed, StageAdvanced, StageFinished, StageStarted, Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -28,12 +29,13 @@ class Voice:
     """How this process talks. The one piece of state of the command line: errors are told in the same manner."""
 
     def __init__(self) -> None:
-        self.reset()
+        self.reset(())
 
-    def reset(self) -> None:
-        """Talk as one does before the options are known."""
-        self.progress = "auto"
-        self.level = _LEVELS["info"]
+    def reset(self, arguments: Sequence[str]) -> None:
+        """Talk as one does before the options are read, guessing from the command line what they will say."""
+        spelled = " ".join(arguments).replace("--progress=", "--progress ").split()
+        self.progress = "jsonl" if ("--progress", "jsonl") in pairwise(spelled) else "auto"
+        self.level = _LEVELS["debug" if {"-v", "--verbose"} & set(arguments) else "info"]
 
     def listen(self, talk: TalkSettings) -> None:
         """Take over the user's wishes."""

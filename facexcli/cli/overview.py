@@ -24,6 +24,9 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
 
+READ_MEDIA = frozenset(("swap", "reenact", "faces"))
+"""Commands that read media of unknown origin: they work under guard."""
+
 _HEAD = """\
 Usage: facex COMMAND [OPTIONS] ...
 

@@ -7,6 +7,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Self
 
+from facexcli import journal
 from facexcli.errors import OutputError
 from facexcli.media.container import os_reason
 
@@ -30,6 +31,7 @@ class AtomicFile:
             raise OutputError(f"{path} is a folder")
         if not path.parent.is_dir():
             raise OutputError(f"the folder {path.parent} does not exist", "create it, or choose another place with -o")
+        journal.half_written(self.temporary)
         try:
             os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except OSError as error:

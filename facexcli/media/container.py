@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
+from facexcli import journal
 from facexcli.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _NOT_MEDIA = frozenset(
 
 def check_file(path: Path) -> None:
     """Raises InputError unless `path` is a regular, readable file with something in it."""
+    journal.reading(path)
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder, not an image or a video")

@@ -1,0 +1,267 @@
+"""A second process does the work, so that a crash in native code is told, and leaves nothing half-written behind.
+
+FFmpeg, dlib and OpenCV are written in C and C++; a hostile file may kill the process that reads it. So the first thing
+that such a command does is to split: the worker goes on with the command, the watcher waits for it. Where the worker is
+killed, the watcher says what died and which inputs were in work, and removes its temporary files, of which
+`facexcli.journal` keeps account. A worker whose watcher is killed ends too.
+
+Signals: the watcher takes Ctrl-C, SIGTERM and SIGHUP and asks the worker to end, which closes everything; asked again,
+it kills the worker and clears up in its place. Environment: FACEX_GUARD=off runs a command in one process, for
+debuggers; FACEX_GUARD=spawn starts the worker anew where it would be forked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from facexcli import journal
+from facexcli.errors import DeviceError, FacexError, InputError, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+VARIABLE = "FACEX_GUARD"
+_WORKER = "worker:"
+# What ends a command at the user's wish. SIGQUIT (Ctrl-\) and SIGHUP are not everywhere.
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
+_PATIENCE_S = 1.0
+_ORPHAN_S = 10.0
+_SHOWN_INPUTS = 3
+# Which library works for which of our modules.
+_SUSPECTS = (
+    ("media/image.py", "the picture decoder (Pillow)"),
+    ("media/writer.py", "the video encoder (FFmpeg)"),
+    ("media/encode", "the video encoder (FFmpeg)"),
+    ("media/", "the video decoder (FFmpeg)"),
+    ("faces/dlib_backend.py", "the face finder (dlib)"),
+    ("faces/insightface_backend.py", "the face finder (ONNX Runtime)"),
+)
+
+
+class NativeCrash(Exception):
+    """The stacks of the worker's threads when it died; shown with -v."""
+
+
+def split() -> int | None:
+    """Go on in a worker process. Returns None there, and in the watcher the worker's exit code when it has ended.
+
+    Returns None at once where that is not wanted, or where other threads run. Raises InputError for a worker that
+    crashed, DeviceError for one that was killed, Interrupted for one that was asked to end and could not say so.
+    """
+    told = os.environ.get(VARIABLE, "")
+    if told.startswith(_WORKER):
+        del os.environ[VARIABLE]  # programs that this one starts are not workers
+        _become_worker(_pipe_end(int(told.removeprefix(_WORKER))))
+        return None
+    if told == "off" or threading.active_count() > 1:
+        return None
+    # Frameworks of macOS do not survive a fork; Windows has none.
+    if sys.platform == "linux" and told != "spawn":
+        return _fork()
+    return _spawn()
+
+
+class _Process(Protocol):
+    """The worker, however it was started."""
+
+    def wait(self) -> int:
+        """Its exit code; -n where signal n killed it."""
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+class _Forked:
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def send_signal(self, sig: int, /) -> None:
+        os.kill(self._pid, sig)
+
+
+def _fork() -> int | None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    read_end, write_end = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # until either process is ready for them
+    pid = os.fork()
+    if pid:
+        os.close(write_end)
+        return _Watch(_Forked(pid), read_end).until_it_ends(lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask))
+    os.close(read_end)
+    _become_worker(write_end)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return None
+
+
+def _spawn() -> int:
+    import subprocess
+
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)
+    handle = write_end
+    if sys.platform == "win32":
+        import msvcrt
+
+        handle = msvcrt.get_osfhandle(write_end)
+    process = subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:]], env={**os.environ, VARIABLE: f"{_WORKER}{handle}"}, close_fds=False
+    )
+    os.close(write_end)
+    return _Watch(process, read_end).until_it_ends(lambda: None)
+
+
+def _pipe_end(handle: int) -> int:
+    if sys.platform == "win32":
+        import msvcrt
+
+        handle = msvcrt.open_osfhandle(handle, os.O_WRONLY)
+    os.set_inheritable(handle, False)
+    return handle
+
+
+def _become_worker(pipe: int) -> None:
+    """Leave signals from the terminal to the watcher, tell it what goes on, and end when it does."""
+    import faulthandler
+
+    for number in _caught(_ENDINGS):
+        if number != signal.SIGTERM:
+            signal.signal(number, _leave_to_the_watcher)
+    journal.tell_to(pipe)
+    faulthandler.enable(pipe)
+    if hasattr(os, "fork"):
+        threading.Thread(target=_end_with_the_watcher, args=(pipe,), name="guard", daemon=True).start()
+
+
+def _caught(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
+    """Those that are not ignored, as nohup and shells do for what runs in the background."""
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _leave_to_the_watcher(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, a handler is not passed on to programs that are started."""
+
+
+def _end_with_the_watcher(pipe: int) -> None:
+    import select
+
+    gone = select.poll()
+    gone.register(pipe, 0)  # nothing but that nobody reads any more
+    gone.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_ORPHAN_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Watch:
+    """Waits for the worker, passes wishes on to it, and clears up behind it."""
+
+    def __init__(self, worker: _Process, pipe: int) -> None:
+        self._worker, self._pipe = worker, pipe
+        self._records: list[bytes] = []
+        self._asked_at_s: float | None = None
+        self._killed = False
+
+    def until_it_ends(self, ready: Callable[[], object]) -> int:
+        """Its exit code. `ready` is called when signals can be taken."""
+        listener = threading.Thread(target=self._listen, name="guard", daemon=True)
+        listener.start()
+        previous = {number: signal.signal(number, self._ask_to_end) for number in _caught(_ENDINGS)}
+        try:
+            ready()
+            code = self._worker.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        listener.join(timeout=2)  # a program that the worker started and left may still hold the pipe
+        told = journal.parse(b"".join(self._records))
+        for path in told.temporaries:
+            _remove(path)
+        if 0 <= code < 0xC0000000:  # Windows has codes above for crashes
+            return code
+        _restore_terminal()
+        raise self._error(code, told)
+
+    def _listen(self) -> None:
+        while piece := os.read(self._pipe, 65536):
+            self._records.append(piece)
+        os.close(self._pipe)
+
+    def _ask_to_end(self, number: int, frame: FrameType | None) -> None:
+        now_s = time.monotonic()
+        with suppress(ProcessLookupError):
+            if self._asked_at_s is None:
+                self._asked_at_s = now_s
+                self._worker.send_signal(signal.SIGTERM)
+            elif now_s - self._asked_at_s > _PATIENCE_S:  # one wish may come twice, to the group and to the process
+                self._killed = True
+                self._worker.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _error(self, code: int, told: journal.Told) -> FacexError:
+        name, meaning = _named(code)
+        if self._killed or name in {number.name for number in _ENDINGS}:
+            return Interrupted("interrupted")
+        if name == "SIGKILL":
+            return DeviceError(
+                f"the system killed facex (SIGKILL), most likely because memory ran out; {_in_work(told.inputs)}",
+                "close other programs, use --detail 0.4, or give smaller pictures",
+            )
+        crash = f"{_suspect(told.rest)} crashed ({meaning}); {_in_work(told.inputs)}"
+        error = InputError(crash, "convert the file with another program and try again; -v shows where it crashed")
+        error.__cause__ = NativeCrash(told.rest.strip())
+        return error
+
+
+def _remove(path: str) -> None:
+    """A file or a folder that only the worker knew. What was put in its place before is gone from here already."""
+    with suppress(OSError):
+        os.unlink(path)
+        return
+    if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _restore_terminal() -> None:
+    """Bars hide the cursor and leave their line open."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[0m\x1b[?25h\n")
+
+
+def _named(code: int) -> tuple[str, str]:
+    """A signal's name, and what it means in words with its name."""
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return "", f"exit code {code:#x}" if code > 0 else f"signal {-code}"
+    words = (signal.strsignal(number) or number.name).split(" (")[0].lower()
+    return number.name, f"{number.name}, {words}"
+
+
+def _suspect(stacks: str) -> str:
+    """Who was at work in the thread that crashed, as far as faulthandler can tell."""
+    _, _, crashed = stacks.partition("Current thread")
+    found = re.search(r'File ".*?facexcli[/\\]([\w/\\]+\.py)", line', crashed.partition("\n\n")[0])
+    if found is None:
+        return "native code"
+    module = found[1].replace("\\", "/")
+    return next((name for start, name in _SUSPECTS if module.startswith(start)), f"native code under {module}")
+
+
+def _in_work(inputs: Sequence[str]) -> str:
+    if not inputs:
+        return "no input had been read"
+    names = [os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path for path in inputs]
+    more = f" and {len(names) - _SHOWN_INPUTS} more" if len(names) > _SHOWN_INPUTS else ""
+    return f"inputs in work: {', '.join(names[:_SHOWN_INPUTS])}{more}"
