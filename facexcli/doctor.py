@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import Any
 
 import av
-from av.codec import Codec
 
 from facexcli import __version__
-from facexcli.config import PROJECT_FILE, USER_FILE, user_folder
+from facexcli.config import PROJECT_FILE, USER_FILE, cache_folder, user_folder
 from facexcli.device import choose_device
-from facexcli.errors import WeightsError
+from facexcli.engines.registry import engine_factories
+from facexcli.errors import FacexError, WeightsError
 from facexcli.faces.choose import choose_analyzer
 from facexcli.faces.dlib_backend import weights_folder
+from facexcli.media.capabilities import Ability, decoders, encoders, hardware_encoders
+from facexcli.media.container import os_reason
 
 _PACKAGES = {
     "av": "PyAV: decodes and encodes",
@@ -34,13 +39,7 @@ _OPTIONAL = {
     "diffusers": "diffusion engines",
     "ray": "clusters",
 }
-_ENCODERS = {
-    "h264": ("libx264", "h264_nvenc", "h264_vaapi", "h264_qsv", "h264_videotoolbox"),
-    "hevc": ("libx265", "hevc_nvenc", "hevc_vaapi", "hevc_qsv", "hevc_videotoolbox"),
-    "av1": ("libsvtav1", "libaom-av1", "av1_nvenc", "av1_vaapi", "av1_qsv"),
-    "prores": ("prores_ks", "prores_videotoolbox"),
-    "ffv1": ("ffv1",),
-}
+_GRAPHICS_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 _MODELS = {
     "shape_predictor_68_face_landmarks.dat": (
         "68 landmarks",
@@ -62,10 +61,22 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
-    """What was found. `encoders` lists what the FFmpeg inside PyAV was built with; hardware ones need the hardware.
+class Folder:
+    """A place that facex reads or writes. `problem` says why it cannot be written; '' where it can."""
 
-    `problems` are what keeps the embedded engine from working; empty when all is well.
+    purpose: str
+    path: str
+    free_bytes: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found. Encoders were really opened; their `problem` says why one cannot be used.
+
+    `graphics` names the cards that the system knows of, whether or not anything can use them. `engines` says of each
+    what it is, or why it cannot be used. `problems` are what keeps the embedded engine from working; empty when all is
+    well.
     """
 
     facex: str
@@ -74,7 +85,12 @@ class Examination:
     packages: dict[str, str]
     optional: dict[str, str]
     ffmpeg: dict[str, str]
-    encoders: dict[str, tuple[str, ...]]
+    decoders: tuple[Ability, ...]
+    encoders: tuple[Ability, ...]
+    hardware_encoders: tuple[Ability, ...]
+    graphics: tuple[str, ...]
+    engines: dict[str, str]
+    folders: tuple[Folder, ...]
     models: tuple[Model, ...]
     analyzer: str
     device: str
@@ -87,20 +103,27 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Look at this installation. Nothing is downloaded and nothing is written."""
+    """Look at this installation. Nothing is downloaded, and nothing stays written."""
     packages = {name: _version(name) for name in _PACKAGES}
     models, problems = _models()
     problems += [f"the package {name} is not installed" for name, found in packages.items() if not found]
     device = choose_device("auto")
     files = (user_folder() / USER_FILE, Path(PROJECT_FILE).absolute())
+    places = {"this folder": Path.cwd(), "temporary": Path(gettempdir()), "cache": cache_folder()}
     return Examination(
         facex=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
         packages=packages,
         optional={name: _version(name) for name in _OPTIONAL},
-        ffmpeg={name: ".".join(str(part) for part in numbers) for name, numbers in av.library_versions.items()},
-        encoders={codec: tuple(name for name in names if _can_encode(name)) for codec, names in _ENCODERS.items()},
+        ffmpeg={"FFmpeg": av.ffmpeg_version_info}
+        | {name: ".".join(str(part) for part in numbers) for name, numbers in av.library_versions.items()},
+        decoders=decoders(),
+        encoders=encoders(),
+        hardware_encoders=hardware_encoders(),
+        graphics=_graphics(),
+        engines=_engines(),
+        folders=tuple(_folder(purpose, path) for purpose, path in places.items()),
         models=models,
         analyzer=_analyzer(),
         device=device.name,
@@ -122,12 +145,60 @@ def _version(package: str) -> str:
         return ""
 
 
-def _can_encode(name: str) -> bool:
+def _graphics() -> tuple[str, ...]:
+    """The graphics cards, as far as NVIDIA's own tool and the kernel tell without torch."""
+    found = _nvidia_cards()
+    for card in sorted(Path("/sys/class/drm").glob("card[0-9]*/device/vendor")):
+        vendor = _GRAPHICS_VENDORS.get(_read_line(card), "")
+        if vendor and not (vendor == "NVIDIA" and found):
+            found.append(f"{vendor} ({card.parent.parent.name})")
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        found.append("Apple silicon")
+    return tuple(found)
+
+
+def _nvidia_cards() -> list[str]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        Codec(name, "w")
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
+        told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [[part.strip() for part in line.split(",")] for line in told.splitlines()]
+    return [f"{row[0]}, {row[1]}, driver {row[2]}" for row in rows if len(row) == 3]
+
+
+def _read_line(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _engines() -> dict[str, str]:
+    told = {}
+    for name, factory in sorted(engine_factories().items()):
+        try:
+            engine = factory()
+        except (FacexError, ImportError) as error:
+            told[name] = f"cannot be used: {error}"
+            continue
+        told[name] = engine.spec.summary
+        engine.close()
+    return told
+
+
+def _folder(purpose: str, path: Path) -> Folder:
+    """Try to write a file there; where the folder does not exist yet, in the nearest one that does."""
+    there = next((each for each in (path, *path.parents) if each.is_dir()), path)
+    try:
+        with TemporaryFile(dir=there):
+            pass
+        return Folder(purpose, str(path), shutil.disk_usage(there).free, "")
+    except OSError as error:
+        return Folder(purpose, str(path), 0, os_reason(error))
 
 
 def _models() -> tuple[tuple[Model, ...], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from facexcli.doctor import Examination
+    from facexcli.media.capabilities import Ability
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -20,7 +22,7 @@ def register(app: typer.Typer, panel: str) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
-    """Show what is installed and what works.
+    """Show what is installed and what works: versions, formats, encoders, cards, models and folders.
 
     Ends with exit code 5 when the embedded engine cannot work here.
 
@@ -40,21 +42,63 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON 
 
 
 def _lines(found: Examination) -> Iterator[str]:
-    from facexcli.doctor import purpose_of
-
     yield f"facex {found.facex}, Python {found.python}, {found.platform}"
-    yield f"device: {found.device} ({found.device_reason})"
-    yield f"analyzer: {found.analyzer}"
+    yield from _wrapped("device: ", f"{found.device} ({found.device_reason})")
+    yield from _wrapped("graphics: ", "; ".join(found.graphics) or "no card found")
+    yield from _wrapped("analyzer: ", found.analyzer)
+    for name, summary in found.engines.items():
+        yield from _wrapped(f"engine: {name}: ", summary)
     yield "\npackages"
-    for name, number in {**found.packages, **found.optional}.items():
-        yield f"  {name:<24} {number or '-':<18} {purpose_of(name)}"
-    yield "\nencoders (those of a graphics card work where the card is)"
-    for codec, encoders in found.encoders.items():
-        yield f"  {codec:<8} {', '.join(encoders) or '-'}"
+    yield from _packages(found)
+    yield f"\nvideo (PyAV's own FFmpeg {found.ffmpeg['FFmpeg']}, libavcodec {found.ffmpeg['libavcodec']})"
+    yield from _video(found)
     yield "\nmodels"
     for model in found.models:
         size = f"{model.size_bytes / 1e6:.0f} MB" if model.size_bytes else "missing"
         yield f"  {model.name} ({size}): {model.purpose}\n    licence: {model.licence}"
+    yield "\nfolders"
+    for folder in found.folders:
+        state = f"cannot be written: {folder.problem}" if folder.problem else f"{folder.free_bytes / 1e9:.0f} GB free"
+        yield f"  {folder.purpose:<12} {folder.path} ({state})"
     yield "\nconfiguration"
     for path, exists in found.config_files.items():
         yield f"  {path}{'' if exists else ' (none)'}"
+
+
+def _packages(found: Examination) -> Iterator[str]:
+    from facexcli.doctor import purpose_of
+
+    for name, number in {**found.packages, **found.optional}.items():
+        yield f"  {name:<24} {number or '-':<18} {purpose_of(name)}"
+
+
+def _video(found: Examination) -> Iterator[str]:
+    yield from _wrapped("  read     ", ", ".join(each.codec for each in found.decoders if not each.problem))
+    for each in found.decoders:
+        if each.problem:
+            yield f"           {each.codec}: {each.problem}"
+    for each in found.encoders:
+        start = f"  {'write' if each is found.encoders[0] else '':<8} {each.codec:<7} {each.name:<12}"
+        depths = "/".join(str(bits) for bits in each.depths)
+        takes = f"{depths} bit, {' '.join(each.chroma)}" if each.depths else ""
+        yield from _wrapped(f"{start} ", each.problem or takes)
+    yield from _chips(found.hardware_encoders)
+
+
+def _chips(abilities: tuple[Ability, ...]) -> Iterator[str]:
+    """A line for each kind of hardware, and one for all kinds that fail alike."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for kind in dict.fromkeys(each.name.rpartition("_")[2] for each in abilities):
+        of_kind = [each for each in abilities if each.name.endswith(f"_{kind}")]
+        for problem in dict.fromkeys(each.problem for each in of_kind):
+            codecs = tuple(each.codec for each in of_kind if each.problem == problem)
+            alike.setdefault((problem, codecs), []).append(kind)
+    for number, ((problem, codecs), kinds) in enumerate(alike.items()):
+        start = f"  {'chips' if not number else '':<8} {', '.join(kinds)} "
+        yield from _wrapped(start, f"({' '.join(codecs)}): {problem or 'works'}")
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    """The text behind its heading, in lines of at most 80 characters."""
+    indent = " " * min(len(start), 13)
+    return wrap(text, 80, initial_indent=start, subsequent_indent=indent) or [start.rstrip()]

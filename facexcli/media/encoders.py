@@ -13,7 +13,15 @@ from av.codec import Codec
 
 from facexcli.errors import UsageError, unknown_name
 from facexcli.media.encoder_formats import choose_format, lossless_format, nearest_format
-from facexcli.media.hardware import HARDWARE, SOFTWARE, encoder_formats, hardware_codec, is_built_in, why_not
+from facexcli.media.hardware import (
+    HARDWARE,
+    NOT_BUILT_IN,
+    SOFTWARE,
+    encoder_formats,
+    hardware_codec,
+    is_built_in,
+    why_not,
+)
 from facexcli.media.hdr import carries_hdr, encoder_parameters
 from facexcli.media.pixels import LAYOUTS, editable_format
 from facexcli.media.quality import DEFAULT_CRF, DEFAULT_PRESET, quality_options
@@ -135,7 +143,7 @@ def choose_encoder(video: VideoFormat, options: EncodeOptions, suffix: str) -> E
         if not reason:
             return choice
     else:
-        reason = "the FFmpeg inside PyAV was built without it"
+        reason = NOT_BUILT_IN
     software = SOFTWARE[codec]
     notes = [*notes, f"{encoder} does not open here ({reason}): {software} encodes instead"]
     return _configured(software, video, _for_software(options), suffix, notes)

@@ -27,7 +27,8 @@ SOFTWARE = {
 _NAME = re.compile(r"(h264|hevc|av1|vp9|prores|mjpeg)_(nvenc|videotoolbox|vaapi|qsv|amf|v4l2m2m|mf|mediacodec|vulkan)")
 # These take pictures only from the memory of their own device, where PyAV brings them.
 _UPLOADED = frozenset(("vaapi", "vulkan"))
-_DEVICES = "AVHWDeviceContext"  # under what name libav speaks of those
+_DEVICES = frozenset(("AVHWDeviceContext", "AMF"))  # under what names libav speaks of those
+NOT_BUILT_IN = "not in this build of FFmpeg"
 _UPLOADED_FORMATS = ("nv12", "p010le")
 
 
@@ -62,7 +63,7 @@ def encoder_formats(encoder: str) -> tuple[str, ...]:
 def why_not(encoder: str, pix_fmt: str, width_px: int, height_px: int, options: Mapping[str, str]) -> str:
     """Open the encoder really, for pictures of this kind, and close it: the reason why it fails, or '' if it works."""
     if not is_built_in(encoder):
-        return "the FFmpeg inside PyAV was built without it"
+        return NOT_BUILT_IN
     return _failure(encoder, pix_fmt, width_px, height_px, tuple(sorted(options.items())))
 
 
@@ -76,8 +77,8 @@ def _failure(encoder: str, pix_fmt: str, width_px: int, height_px: int, options:
             try:
                 _open(encoder, pix_fmt, width_px, height_px, dict(options))
             except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError) as error:
-                said = [text.strip().rstrip(".") for _, speaker, text in messages if speaker in (encoder, _DEVICES)]
-                return said[0] if said else av_reason(error)
+                said = (text for _, speaker, text in messages if speaker == encoder or speaker in _DEVICES)
+                return " ".join(next(said, av_reason(error)).split()).rstrip(".")
     finally:
         av_logging.set_level(level)
         av_logging.set_skip_repeated(skips)
@@ -95,6 +96,7 @@ def _open(encoder: str, pix_fmt: str, width_px: int, height_px: int, options: di
 
 __all__ = [
     "HARDWARE",
+    "NOT_BUILT_IN",
     "SOFTWARE",
     "device_of",
     "encoder_formats",

@@ -100,9 +100,14 @@ class SubtitleRoute:
 
 
 class SoundRoute:
-    """Sound that the container refuses, decoded and encoded again."""
+    """Sound that the container refuses, decoded and encoded again.
 
-    def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str) -> None:
+    `from_zero` puts silence before what begins late, for containers that have no time stamps.
+    """
+
+    def __init__(
+        self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str, *, from_zero: bool = False
+    ) -> None:
         context: Any = stream.codec_context
         rate = 48000 if encoder == "libopus" else context.sample_rate
         self._target = cast("Any", output.add_stream(encoder, rate=rate))
@@ -114,6 +119,7 @@ class SoundRoute:
         self._resampler: AudioResampler | None = None
         self._samples = 0
         self._origin: int | None = None
+        self._from_zero = from_zero
 
     def convert(self, packet: Any) -> list[Any]:
         try:
@@ -135,6 +141,9 @@ class SoundRoute:
         if frame is not None and self._origin is None:
             begin_s = (frame.pts or 0) * (frame.time_base or Fraction(1)) - self._start_s
             self._origin = round(begin_s * context.sample_rate)
+            if self._from_zero and self._origin > 0:
+                silent, self._origin = self._origin, 0
+                return [*self._encode(_silence(frame, Fraction(silent, context.sample_rate))), *self._encode(frame)]
         made = []
         for piece in self._resampler.resample(frame):
             piece.pts = (self._origin or 0) + self._samples
@@ -142,6 +151,16 @@ class SoundRoute:
             self._samples += piece.samples
             made.extend(self._target.encode(piece))
         return made
+
+
+def _silence(like: Any, length_s: Fraction) -> Any:
+    """As much silence in the format of an audio frame."""
+    frame = av.AudioFrame(like.format.name, like.layout.name, round(length_s * like.sample_rate))
+    middle = b"\x80" if frame.format.name.startswith("u8") else b"\0"
+    for plane in frame.planes:
+        plane.update(middle * plane.buffer_size)
+    frame.sample_rate, frame.time_base, frame.pts = like.sample_rate, Fraction(1, like.sample_rate), 0
+    return frame
 
 
 def describe(target: Any, stream: Any, output: OutputContainer) -> None:

@@ -133,6 +133,9 @@ class StreamCopier:
         if stream.type == "video":
             self._add_cover(stream, output)
             return
+        if container == "avi" and stream.type == "audio" and self._begins_late(stream):
+            self._add_converted(stream, output, name, "has no time for sound that begins after the picture")
+            return
         try:
             self._routes[stream.index] = CopyRoute(output, stream, self._start_s)
         except (ValueError, av.FFmpegError):
@@ -140,6 +143,14 @@ class StreamCopier:
             return
         if container in ("mp4", "mov") and _is_rarely_played(codec_name(stream), container):
             self.warnings.append(f"{name} was copied; many players are mute for it in .{container}; .mkv is safer")
+
+    def _begins_late(self, stream: Any) -> bool:
+        """Whether a stream of sound begins more than a packet after the output does."""
+        context = stream.codec_context
+        if stream.start_time is None or context is None or not context.sample_rate:
+            return False
+        packet_s = Fraction(context.frame_size or 1024, context.sample_rate)
+        return bool(stream.start_time * stream.time_base - self._start_s > packet_s)
 
     def _describe_video(self, stream: Any, output: OutputContainer) -> None:
         target = output.streams[0]
@@ -185,7 +196,7 @@ class StreamCopier:
         else:
             output.set_chapters(chapters)
 
-    def _add_converted(self, stream: Any, output: OutputContainer, name: str) -> None:
+    def _add_converted(self, stream: Any, output: OutputContainer, name: str, reason: str = "does not take it") -> None:
         container = output.format.name
         encoder = ""
         try:
@@ -193,14 +204,16 @@ class StreamCopier:
                 raise ValueError("there is no decoder for it")
             if stream.type == "audio":
                 encoder = _AUDIO_ENCODERS.get(container, "aac")
-                self._routes[stream.index] = SoundRoute(output, stream, self._start_s, encoder)
+                self._routes[stream.index] = SoundRoute(
+                    output, stream, self._start_s, encoder, from_zero=container == "avi"
+                )
             else:
                 encoder = _SUBTITLE_ENCODERS[container]
                 self._routes[stream.index] = SubtitleRoute(output, stream, self._start_s, encoder)
         except (KeyError, ValueError, av.FFmpegError):
-            self.warnings.append(f"{name} was left out: {container} does not take it")
+            self.warnings.append(f"{name} was left out: {container} {reason}")
         else:
-            self.warnings.append(f"{name} was converted with {encoder}: {container} does not take it")
+            self.warnings.append(f"{name} was converted with {encoder}: {container} {reason}")
 
 
 def _begin_s(packet: Any) -> Fraction | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,11 +74,32 @@ def test_doctor_tells_what_a_report_needs(facex: Facex) -> None:
     assert shown.code == 0, shown.stderr
     for word in ("PyAV", "libx264", "300-W", "CC0", "device: ", "config.toml", "Python 3."):
         assert word in shown.stdout
-    assert max(len(line) for line in shown.stdout.splitlines() if line.startswith("  ") and "/" not in line) <= 80
+    # Only what this machine is called, and where its folders are, may be longer.
+    lines = [line for line in shown.stdout.splitlines() if not re.search(r"/\S*/|^facex ", line)]
+    assert max(len(line) for line in lines) <= 80
     found = json.loads(facex("doctor", "--json").stdout)
     assert found["problems"] == []
-    assert "ffv1" in found["encoders"]["ffv1"]
+    assert {each["codec"]: each["problem"] for each in found["encoders"]}["ffv1"] == ""
+    assert {each["codec"]: each["problem"] for each in found["decoders"]}["h264"] == ""
+    assert {each["purpose"]: each["problem"] for each in found["folders"]}["temporary"] == ""
+    assert "mesh" in found["engines"]
     assert all(model["size_bytes"] > 0 for model in found["models"])
+
+
+def test_doctor_says_in_a_line_why_a_hardware_encoder_cannot_be_used(facex: Facex) -> None:
+    found = json.loads(facex("doctor", "--json").stdout)["hardware_encoders"]
+    shown = facex("doctor").stdout
+    assert {"h264_nvenc", "hevc_vaapi", "av1_qsv", "h264_videotoolbox", "hevc_amf"} <= {each["name"] for each in found}
+    for each in found:
+        assert (each["problem"] or "works") in " ".join(shown.split())
+
+
+def test_doctor_says_which_folder_cannot_be_written(facex: Facex, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("facexcli.doctor.TemporaryFile", refuse)
+    assert "cannot be written: permission denied" in facex("doctor").stdout
 
 
 def test_doctor_ends_with_an_error_where_the_models_are_missing(facex: Facex, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
