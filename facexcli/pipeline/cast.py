@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from facexcli.errors import NoFaceError, UsageError
 from facexcli.faces.select import nearest_person, person_called, tracks_of, who_is_there
-from facexcli.pipeline.people import chosen_tracks, load_still, reference_embedding
+from facexcli.pipeline.people import chosen_tracks, load_still, match_embedding, reference_embedding
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.people import Still
-    from facexcli.pipeline.plan import MappedPerson, Plan
+    from facexcli.pipeline.plan import InputFile, MappedPerson, Plan
     from facexcli.settings import Settings
     from facexcli.types import Analysis, Array, Person, Track
 
@@ -21,24 +24,29 @@ if TYPE_CHECKING:
 class Role:
     """The stills of one identity, and whom it is for: those chosen by the settings where `mapped` is None.
 
-    `match` is the unit embedding (D,) of the reference still of `mapped`, if that has one.
+    `match` is the unit embedding (D,) of the reference still of `mapped`, or of `--match`, if there is one.
     """
 
+    paths: tuple[Path, ...]
     stills: tuple[Still, ...]
     mapped: MappedPerson | None = None
     match: Array | None = None
 
 
 def load_roles(plan: Plan, analyzer: Analyzer) -> list[Role]:
-    """Read every still of the plan's sources. Raises InputError or NoFaceError that names the file."""
+    """Read every still of the plan's sources and references. Raises InputError or NoFaceError that names the file."""
     if not plan.maps:
-        return [Role(tuple(load_still(item.path, analyzer) for item in plan.sources))]
+        return [replace(_role(plan.sources, analyzer), match=match_embedding(plan.settings, analyzer))]
     roles = []
     for row in plan.maps:
-        stills = tuple(load_still(item.path, analyzer) for item in row.sources)
         match = reference_embedding(row.reference.path, analyzer) if row.reference else None
-        roles.append(Role(stills, row, match))
+        roles.append(replace(_role(row.sources, analyzer), mapped=row, match=match))
     return roles
+
+
+def _role(files: Sequence[InputFile], analyzer: Analyzer) -> Role:
+    paths = tuple(item.path for item in files)
+    return Role(paths, tuple(load_still(path, analyzer) for path in paths))
 
 
 def cast(
@@ -55,7 +63,7 @@ def cast(
     result = []
     for role in roles:
         if role.mapped is None:
-            tracks = chosen_tracks(analysis, settings, analyzer)
+            tracks = chosen_tracks(analysis, settings, role.match, analyzer.same_person_distance)
         else:
             person = _person_for(role, role.mapped, analysis, analyzer)
             other = taken.setdefault(person.number, role.mapped)

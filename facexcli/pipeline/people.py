@@ -130,16 +130,20 @@ def frame_span(info: MediaInfo, trim: str) -> tuple[int, int | None]:
     return index(start or 0), None if stop is None else index(stop)
 
 
-def chosen_tracks(analysis: Analysis, settings: Settings, analyzer: Analyzer) -> list[Track]:
-    """The tracks that `--faces`, `--match` and `--min-face` leave; possibly none.
+def chosen_tracks(
+    analysis: Analysis, settings: Settings, match: Array | None, same_person_distance: float
+) -> list[Track]:
+    """The tracks that `--faces`, `--match` and `--min-face` leave; possibly none. Raises UsageError for nobody's name.
 
-    Raises UsageError for an unknown track, NoFaceError for a reference still without a face.
+    `match` is what `match_embedding` says.
     """
     people = settings.people
-    match = None
-    if people.match is not None:
-        match = reference_embedding(people.match, analyzer)
-    return select_tracks(analysis, people.faces, people.min_face_px, match, analyzer.same_person_distance)
+    return select_tracks(analysis, people.faces, people.min_face_px, match, same_person_distance)
+
+
+def match_embedding(settings: Settings, analyzer: Analyzer) -> Array | None:
+    """Who is on the still of `--match`; None without that option. Raises as `reference_embedding` does."""
+    return None if settings.people.match is None else reference_embedding(settings.people.match, analyzer)
 
 
 def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter) -> list[Track]:

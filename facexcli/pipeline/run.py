@@ -26,22 +26,23 @@ from facexcli.pipeline.people import (
     find_people,
     largest_face,
     load_still,
+    match_embedding,
     portrait_still,
     tracks_in_range,
 )
 from facexcli.pipeline.plan import check_free, check_output
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
-from facexcli.pipeline.result import RunResult
+from facexcli.pipeline.result import PersonResult, RunResult, people_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from facexcli.engines.base import Engine
     from facexcli.events import Event
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.painter import FacesByFrame
     from facexcli.pipeline.plan import Plan
-    from facexcli.types import Crop, MediaInfo, Track
+    from facexcli.types import Crop, Frame, MediaInfo, Track
 
 
 _PORTRAIT_DETAIL = 0.85
@@ -80,6 +81,7 @@ class _Run:
         self._recipe = plan.recipe_value()
         self._template = engine.spec.templates[plan.recipe_name]
         self._clock = StageClock()
+        self._people: tuple[PersonResult, ...] = ()
 
     def run(self) -> RunResult:
         counts = self._swap() if self._plan.driving is None else self._reenact()
@@ -96,6 +98,7 @@ class _Run:
             warnings=tuple(self._reporter.warnings),
             provenance=self._output.provenance,
             plan=self._plan,
+            people=self._people,
         )
 
     def _swap(self) -> RenderCounts:
@@ -125,20 +128,26 @@ class _Run:
                 identities.update(self._prepare(stills, own, info))
         shape = CropShape.of(info, self._template, size_px)
         faces = self._place(tracks, shape, info)
-        return output.write(
+        rendered: list[int] = []
+        counts = output.write(
             VideoFormat.from_media(info),
-            lambda frames: swap_jobs(frames, faces, identities, queries),
+            lambda frames: swap_jobs(_noting(frames, rendered), faces, identities, queries),
             self._painter(shape),
         )
+        given = {track.id: role.paths for role, own in parts for track in own}
+        span = range(rendered[0], rendered[-1] + 1)
+        self._people = people_results(analysis, given, span, counts.per_track)
+        return counts
 
     def _reenact(self) -> RenderCounts:
         assert self._plan.driving is not None
         canvas, moving = probe(self._plan.canvas.path), probe(self._plan.driving.path)
         output = self._output = Output(self._plan, moving, self._reporter, self._clock)
+        match = match_embedding(self._settings, self._analyzer)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
             analysis = find_people(moving, self._settings, self._analyzer, self._reporter, "analyse-driving")
-            movers = chosen_tracks(analysis, self._settings, self._analyzer)
+            movers = chosen_tracks(analysis, self._settings, match, self._analyzer.same_person_distance)
             movers = tracks_in_range(movers, moving, self._settings.range.trim)
         if not movers:
             raise NoFaceError(f"{moving.path}: no face found in the driving video")
@@ -180,6 +189,13 @@ class _Run:
                 "lower --min-face, look with `facex faces`, or copy such files with --no-face pass",
             )
         self._reporter.emit(Warned(f"{name}: no face found to edit; copied unchanged"))
+
+
+def _noting(frames: Iterator[Frame], indices: list[int]) -> Iterator[Frame]:
+    """The frames, and in `indices` the first and the last of those that went by."""
+    for frame in frames:
+        indices[:] = (indices[0] if indices else frame.index, frame.index)
+        yield frame
 
 
 class _Listening:
