@@ -161,13 +161,13 @@ class EncodeSettings(_Group):
     """How the output is encoded."""
 
     codec: Annotated[str, Flag("--codec", "Range and output", "NAME")] = Field(
-        default="auto", min_length=1, description="auto, h264, hevc, av1, prores, ffv1, or an encoder"
+        default="auto", min_length=1, description="auto keeps the input's; h264, hevc, av1, prores, ffv1, nvenc, ..."
     )
     crf: Annotated[int, Flag("--crf", "Range and output", "N")] = Field(
         default=18, ge=0, le=63, description="quality: lower is better and larger"
     )
     encoder_preset: Annotated[str, Flag("--encoder-preset", "Range and output", "NAME")] = Field(
-        default="veryfast", min_length=1, description="the encoder's own speed preset"
+        default="veryfast", min_length=1, description="speed: ultrafast to veryslow, or the encoder's own"
     )
     pix_fmt: Annotated[str, Flag("--pix-fmt", "Range and output", "NAME")] = Field(
         default="auto", min_length=1, description="auto keeps the input's bit depth and chroma"

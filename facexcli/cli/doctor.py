@@ -22,8 +22,9 @@ def register(app: typer.Typer, panel: str) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
-    """Show what is installed and what works: versions, formats, encoders, cards, models and folders.
+    """Show what is installed and what works.
 
+    Encoders are really opened, so that those of a graphics card say why they cannot be used.
     Ends with exit code 5 when the embedded engine cannot work here.
 
     Example:
