@@ -12,6 +12,8 @@ from facexcli.media.pixels import LAYOUTS, plane_views
 from facexcli.media.signal import SWS_MATRIX
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from facexcli.media.encoders import EncoderChoice
     from facexcli.types import Frame
 
@@ -34,7 +36,7 @@ class EncoderFormat:
         if native.format.name == wanted:
             return native
         if wanted == "pal8":
-            self._palettes = self._palettes or _Palettes(native)
+            self._palettes = self._palettes or _Palettes(native, frame.time_base)
             return self._palettes.apply(native)
         if self._choice.relabels(native.format.name):
             return _relabelled(frame, wanted)
@@ -51,11 +53,9 @@ class EncoderFormat:
 class _Palettes:
     """A palette of its own for each frame, so that none but the current one is held."""
 
-    def __init__(self, native: Any) -> None:
+    def __init__(self, native: Any, time_base: Fraction) -> None:
         graph = Graph()
-        source = graph.add_buffer(
-            width=native.width, height=native.height, format=native.format, time_base=native.time_base
-        )
+        source = graph.add_buffer(width=native.width, height=native.height, format=native.format, time_base=time_base)
         split, make, use = (
             graph.add("split"),
             graph.add("palettegen", "stats_mode=single"),

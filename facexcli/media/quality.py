@@ -94,7 +94,7 @@ def _ffv1(encoder: str, pix_fmt: str, crf: int, preset: str) -> dict[str, str]:
 
 def _mpeg(encoder: str, pix_fmt: str, crf: int, preset: str) -> dict[str, str]:
     quantiser = min(max(2, (crf - 10) // 2), 31)
-    options = {"flags": "+qscale", "global_quality": str(quantiser * _LAMBDA)}
+    options = {"qmin": str(quantiser), "qmax": str(quantiser)}
     # By the letter JPEG has full range only; libav marks the other one in a comment.
     return options | {"strict": "unofficial"} if encoder == "mjpeg" else options
 

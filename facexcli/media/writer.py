@@ -185,6 +185,9 @@ class VideoWriter:
             raise OutputError(f"{self.path}: the time stamps of its frames do not ascend")
         self._last_pts = native.pts
         native.pict_type = PictureType.NONE  # the decoder's choice of I, P and B is not the encoder's
+        color = self.choice.color  # ProRes writes what the frames say, not what the stream does
+        native.color_primaries, native.color_trc = color.primaries, color.transfer
+        native.colorspace, native.color_range = color.matrix, color.range
         self._mux(self._encoder.encode(native))
         self._written += 1
 
