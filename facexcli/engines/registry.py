@@ -23,7 +23,13 @@ def _mesh() -> Engine:
     return MeshEngine()
 
 
-_EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh}
+def _unchanged() -> Engine:
+    from facexcli.engines.unchanged import UnchangedEngine
+
+    return UnchangedEngine()
+
+
+_EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh, "unchanged": _unchanged}
 
 
 @dataclass(frozen=True, slots=True)

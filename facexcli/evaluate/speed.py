@@ -59,12 +59,16 @@ class SpeedRow:
         return self.swap.wall_s / self.transcode.wall_s if self.transcode else None
 
 
-def make_clip(origin: Path, output: Path, height_px: int, seconds: float) -> None:
+def make_clip(
+    origin: Path, output: Path, height_px: int, seconds: float, face_px: tuple[float, float] | None = None
+) -> None:
     """A clip of `seconds` at `height_px` lines out of a short one, played to and fro.
 
     The picture is enlarged, gets a margin and a little noise, so that decoder and encoder work as on a camera's video.
+    `face_px`, (height in the short clip, height wanted), says how much it is enlarged; without, it fills the height.
     """
-    frames = [_enlarged(rgb, height_px) for rgb in _all_frames(origin)]
+    scale = face_px[1] / face_px[0] if face_px else None
+    frames = [_enlarged(rgb, height_px, scale or height_px / rgb.shape[0]) for rgb in _all_frames(origin)]
     width_px = frames[0].shape[1]
     noise = np.random.default_rng(0).normal(0, NOISE_CODES, (8, height_px, width_px, 1)).astype(np.int8)
     video = VideoFormat(width_px, height_px, "rgb24", 1 / RATE, RATE)
@@ -84,14 +88,14 @@ def bench_speed(source: Path, clip: Path, folder: Path, repeats: int, options: S
     ffmpeg = shutil.which("ffmpeg")
     for _ in range(repeats):
         if ffmpeg:
-            transcodes.append(process_cost([ffmpeg, *_transcode_arguments(clip, folder / "transcode.mp4")]))
+            transcodes.append(process_cost([ffmpeg, *transcode_arguments(clip, folder / "transcode.mp4")]))
         command = [sys.executable, "-m", "facexcli", "swap", str(source), str(clip), "-o", str(folder / "swap.mp4")]
         swaps.append(process_cost([*command, "--overwrite", "--progress", "none", *options]))
     return SpeedRow(
         info.frame_count_from_header or 0,
         info.display_height_px,
-        _median_cost(swaps),
-        _median_cost(transcodes) if transcodes else None,
+        median_cost(swaps),
+        median_cost(transcodes) if transcodes else None,
     )
 
 
@@ -132,12 +136,14 @@ def _peak_kib(pid: int) -> int:
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def _transcode_arguments(clip: Path, output: Path) -> list[str]:
+def transcode_arguments(clip: Path, output: Path) -> list[str]:
+    """ffmpeg's arguments for a plain transcode with the default encoder settings of the bench."""
     encoder = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-c:a", "copy"]
     return ["-v", "error", "-y", "-i", str(clip), *encoder, str(output)]
 
 
-def _median_cost(costs: Sequence[ProcessCost]) -> ProcessCost:
+def median_cost(costs: Sequence[ProcessCost]) -> ProcessCost:
+    """Medians of the times, the largest of the peaks."""
     return ProcessCost(
         statistics.median(cost.wall_s for cost in costs),
         statistics.median(cost.cpu_s for cost in costs),
@@ -152,10 +158,10 @@ def _all_frames(path: Path) -> Iterator[Array]:
             yield rgb_roi(frame, (0, 0, info.display_width_px, info.display_height_px))
 
 
-def _enlarged(rgb: Array, height_px: int) -> Array:
+def _enlarged(rgb: Array, height_px: int, scale: float) -> Array:
+    """The picture, enlarged, in the lower middle of a 16:9 frame whose rest its border fills."""
     width_px = height_px * 16 // 9
-    scale = height_px / rgb.shape[0]
-    size = (round(rgb.shape[1] * scale), height_px)
+    size = (min(width_px, round(rgb.shape[1] * scale)), min(height_px, round(rgb.shape[0] * scale)))
     picture = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
-    side = (width_px - size[0]) // 2
-    return cv2.copyMakeBorder(picture, 0, 0, side, width_px - size[0] - side, cv2.BORDER_REPLICATE)
+    left, top = (width_px - size[0]) // 2, height_px - size[1]
+    return cv2.copyMakeBorder(picture, top, 0, left, width_px - size[0] - left, cv2.BORDER_REPLICATE)
