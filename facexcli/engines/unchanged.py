@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facexcli.engines.base import EngineSpec
+from facexcli.errors import NoFaceError
 from facexcli.types import Patch
 
 if TYPE_CHECKING:
@@ -20,17 +21,19 @@ class UnchangedEngine:
 
     spec = EngineSpec(
         name="unchanged",
-        recipes=frozenset({"swap", "reenact"}),
+        recipes=frozenset({"swap"}),
         crop_sizes_px=(384, 256, 320, 448, 512, 640, 768, 1024),
-        templates={"swap": "ffhq", "reenact": "head"},
+        templates={"swap": "ffhq"},
         summary="gives every face back as it was: to check and measure all the rest",
         licence="Apache-2.0",
         relights=True,
     )
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> Any:
-        """See `Engine.prepare`."""
-        del sources, motion
+        """See `Engine.prepare`. Raises NoFaceError when `sources` is empty, as every engine does."""
+        del motion
+        if not sources:
+            raise NoFaceError("no still of the source has a face")
 
     def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
         """See `Engine.render`."""
