@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-StageName = Literal["prepare", "analyse", "analyse-driving", "render", "finish"]
+StageName = Literal["prepare", "analyse", "analyse-driving", "analyse-result", "measure", "render", "finish"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ COMMANDS: dict[str, Command] = {
     "swap": Command("facexcli.cli.swap", "Put the face of SOURCE into TARGET.", "Edit"),
     "reenact": Command("facexcli.cli.reenact", "Make the face of SOURCE move like the one in DRIVING.", "Edit"),
     "faces": Command("facexcli.cli.faces", "Show who is where in an image or a video.", "Look"),
+    "eval": Command("facexcli.cli.evaluate", "Measure how good a swap or a reenactment is.", "Look"),
     "engines": Command("facexcli.cli.engines", "List the engines and what they can do.", "Look"),
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
@@ -24,7 +25,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
 
-READ_MEDIA = frozenset(("swap", "reenact", "faces"))
+READ_MEDIA = frozenset(("swap", "reenact", "faces", "eval"))
 """Commands that read media of unknown origin: they work under guard."""
 
 _HEAD = """\

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.errors import NoFaceError
-from facexcli.evaluate.measures import eye_opening, landmark_error, mouth_opening
+from facexcli.evaluate.measures import eye_opening, landmark_error, mouth_opening, pearson
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.embed import identity_distance
 from facexcli.faces.source import find_source_face
@@ -115,7 +115,7 @@ class Judge:
         seen, reference = self.look(result), self.clip(driving)
         both = _common(seen, reference, result)
         angles = [_angles(record.landmarks_px[both]) for record in (seen, reference)]
-        yaw, pitch, roll = (_pearson(angles[0][:, axis], angles[1][:, axis]) for axis in range(3))
+        yaw, pitch, roll = (pearson(angles[0][:, axis], angles[1][:, axis]) for axis in range(3))
         ranges = np.ptp(angles[1], axis=0)
         return ReenactQuality(
             frames=len(seen.found),
@@ -188,15 +188,8 @@ def _common(seen: FaceRecord, reference: FaceRecord, path: Path) -> Array:
 
 def _correlation(seen: FaceRecord, reference: FaceRecord, both: Array, measure: Callable[[Array], float]) -> float:
     series = [[measure(record.landmarks_px[i]) for i in both] for record in (seen, reference)]
-    return _pearson(np.array(series[0]), np.array(series[1]))
+    return pearson(np.array(series[0]), np.array(series[1]))
 
 
 def _angles(landmarks_px: Array) -> Array:
     return np.array([(pose.yaw_deg, pose.pitch_deg, pose.roll_deg) for pose in fit_poses(landmarks_px)])
-
-
-def _pearson(a: Array, b: Array) -> float:
-    """Correlation; NaN where one of the series does not change."""
-    if len(a) < 2 or np.std(a) < 1e-9 or np.std(b) < 1e-9:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from facexcli.errors import InputError
+from facexcli.errors import InputError, OutputError
+from facexcli.media.atomic import AtomicFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,8 +128,19 @@ class Evaluation:
             raise InputError(f"this evaluation is damaged: {type(error).__name__} {error}") from error
 
 
+def save_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write the evaluation as JSON, whole or not at all. Raises OutputError."""
+    text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1) + "\n"
+    with AtomicFile(path) as file:
+        try:
+            file.temporary.write_text(text, "utf-8")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        file.commit()
+
+
 def load_evaluation(path: Path) -> Evaluation:
-    """Read what `facex eval --save` wrote. Raises InputError."""
+    """Read what `save_evaluation` wrote. Raises InputError."""
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:

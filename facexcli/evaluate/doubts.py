@@ -1,0 +1,68 @@
+"""Frames that somebody should look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facexcli.evaluate.values import DoubtfulFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facexcli.evaluate.accounts import Account
+    from facexcli.evaluate.values import PersonSeries
+    from facexcli.types import Array
+
+_LIMITS = {"pose_error_deg": 8.0, "expression_error": 0.06}
+_SAID = {
+    "pose_error_deg": "the head is turned {:.0f} degrees from where it should be",
+    "expression_error": "the expression is off by {:.0%} of the eyes' distance",
+}
+_FLICKER_FACTOR, _FLICKER_CODES = 1.6, 2.0
+_OUTLIER = 6.0
+"""Deviations from the median, in median absolute deviations scaled to a normal distribution's sigma."""
+
+
+def doubtful_frames(account: Account, series: PersonSeries, is_swap: bool) -> Iterator[DoubtfulFrame]:
+    """One for each frame with something that is far from what is usual for this person, with all its reasons."""
+    reference = account.subject.reference
+    found = np.isfinite(account.subject.found_px[:, 0, 0])
+    outliers = {key: _outliers(series.values[key], limit) for key, limit in _LIMITS.items() if key in series.values}
+    for row, (frame, time_s) in enumerate(zip(series.frame_indices, series.time_s, strict=True)):
+        reasons = []
+        if reference.measured[row] and not found[row]:
+            reasons.append("no face found in the result")
+        if is_swap and reference.measured[row] and not account.changed[row]:
+            reasons.append("the face is not changed")
+        for key, rows in outliers.items():
+            if rows[row]:
+                reasons.append(_SAID[key].format(series.values[key][row]))
+        reasons += _identity_reasons(series, row) + _flicker_reasons(series, row)
+        if reasons:
+            yield DoubtfulFrame(int(frame), float(time_s), series.person, "; ".join(reasons))
+
+
+def _identity_reasons(series: PersonSeries, row: int) -> list[str]:
+    if not {"identity_distance", "canvas_distance"} <= series.values.keys():
+        return []
+    source, canvas = (float(series.values[key][row]) for key in ("identity_distance", "canvas_distance"))
+    return [f"nearer to the canvas's own face ({canvas:.2f}) than to the source ({source:.2f})"] * (canvas < source)
+
+
+def _flicker_reasons(series: PersonSeries, row: int) -> list[str]:
+    if not {"flicker", "flicker_reference"} <= series.values.keys():
+        return []
+    result, reference = (float(series.values[key][row]) for key in ("flicker", "flicker_reference"))
+    return ["the face flickers"] * (result > _FLICKER_FACTOR * reference + _FLICKER_CODES)
+
+
+def _outliers(values: Array, limit: float) -> Array:
+    """bool (N,): beyond `limit`, and far from what is usual in the series. NaN is no outlier."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return np.zeros(len(values), bool)
+    middle = float(np.median(known))
+    sigma = 1.4826 * float(np.median(np.abs(known - middle)))
+    return np.asarray(values > max(limit, middle + _OUTLIER * sigma))

@@ -1,0 +1,1 @@
+"""One measure, one module. What needs numpy alone is in `evaluate.measures`."""

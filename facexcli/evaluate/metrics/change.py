@@ -1,0 +1,103 @@
+"""Where and how much a face was changed, read off the result and its canvas alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from facexcli.evaluate.metrics.view import beside_face, inside_face
+from facexcli.types import Array
+
+_COARSE_PX = 28
+"""Differences are compared at this size: grain and coding noise average out, a new face does not."""
+_RIM_PX, _NEAR_PX, _FAR_PX = 1.5, 4.0, 9.0
+_EDGE_SHARE = 0.25
+_LEAST_CODES = 4.0
+_LEAST_PIXELS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Mean absolute difference of result and canvas at low resolution, in 8-bit code values.
+
+    face: inside the face's outline. noise: beside the face, where only the encoder was at work; NaN where the view has
+    no such place.
+    """
+
+    face: float
+    noise: float
+
+
+def change_of(result: Array, canvas: Array, landmarks_px: Array) -> Change:
+    """Compare two views, uint8 (VIEW_PX, VIEW_PX, 3), of the face with these landmarks."""
+    coarse = [_coarse(view) for view in (result, canvas)]
+    difference = np.abs(coarse[0] - coarse[1]).mean(axis=2)
+    inside = _coarse(inside_face(landmarks_px).astype(np.uint8)) > 0.99
+    beside = _coarse(beside_face(landmarks_px).astype(np.uint8)) > 0.99
+    return Change(
+        float(difference[inside].mean()) if inside.any() else float("nan"),
+        float(difference[beside].mean()) if beside.any() else float("nan"),
+    )
+
+
+def seam_of(result: Array, canvas: Array, landmarks_px: Array) -> float:
+    """How much steeper the result is across the rim of the changed area than beside it, over the same for the canvas.
+
+    About 1 without a seam: the chin's own edge is in both. Gradients are taken across the rim, on luma, and compared
+    with those a little inside and outside of it. NaN where the change has no rim that could be measured.
+    """
+    changed = _changed_area(result, canvas, landmarks_px)
+    if changed is None:
+        return float("nan")
+    depth = _signed_depth(changed)
+    across = np.stack(_gradients(cv2.GaussianBlur(depth, (0, 0), 2.0)))
+    across /= np.maximum(np.linalg.norm(across, axis=0), 1e-6)
+    jumps = [_jump(view, across, depth) for view in (result, canvas)]
+    return jumps[0] / jumps[1]
+
+
+def _jump(view: Array, across: Array, depth: Array) -> float:
+    luma = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    slope = np.abs((np.stack(_gradients(luma)) * across).sum(axis=0))
+    distance = np.abs(depth)
+    rim = slope[distance <= _RIM_PX].mean()
+    sides = [slope[(side * depth > _NEAR_PX) & (distance <= _FAR_PX)].mean() for side in (1, -1)]
+    # One code value is what coding noise alone makes of a flat wall.
+    return float((rim + 1.0) / (np.mean(sides) + 1.0))
+
+
+def _changed_area(result: Array, canvas: Array, landmarks_px: Array) -> Array | None:
+    """uint8 (VIEW_PX, VIEW_PX), 1 inside the largest area that differs; None where hardly anything does."""
+    difference = np.abs(result.astype(np.float32) - canvas).max(axis=2)
+    difference = cv2.GaussianBlur(difference, (0, 0), 1.0)
+    typical = float(np.percentile(difference[inside_face(landmarks_px)], 75))
+    noise = float(np.percentile(difference[beside_face(landmarks_px)], 99)) if beside_face(landmarks_px).any() else 0.0
+    threshold = max(_EDGE_SHARE * typical, noise, _LEAST_CODES)
+    mask = (difference > threshold).astype(np.uint8)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(outlines, key=cv2.contourArea, default=None)
+    if largest is None or cv2.contourArea(largest) < _LEAST_PIXELS:
+        return None
+    area = np.zeros_like(mask)
+    cv2.drawContours(area, [largest], -1, 1, cv2.FILLED)
+    return area
+
+
+def _signed_depth(area: Array) -> Array:
+    """float32: distance to the rim, positive inside."""
+    inner = cv2.distanceTransform(area, cv2.DIST_L2, 5)
+    outer = cv2.distanceTransform(1 - area, cv2.DIST_L2, 5)
+    return np.asarray(np.where(area > 0, inner - 0.5, 0.5 - outer), np.float32)
+
+
+def _gradients(picture: Array) -> tuple[Array, Array]:
+    """Along x and y, in units a pixel."""
+    return cv2.Scharr(picture, cv2.CV_32F, 1, 0) / 32, cv2.Scharr(picture, cv2.CV_32F, 0, 1) / 32
+
+
+def _coarse(view: Array) -> Array:
+    small: Array = cv2.resize(view.astype(np.float32), (_COARSE_PX, _COARSE_PX), interpolation=cv2.INTER_AREA)
+    return small
