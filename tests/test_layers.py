@@ -16,7 +16,7 @@ FLOORS = {
     "media": 2, "faces": 2, "geometry": 2, "fusion": 2, "diffusion": 2, "weights": 2, "provenance": 2,
     "engines": 3,
     "pipeline": 4, "api": 4,
-    "batch": 5, "train": 5, "evaluate": 5, "doctor": 5, "demo": 5, "tiles": 5,
+    "batch": 5, "train": 5, "evaluate": 5, "doctor": 5, "demo": 5, "tiles": 5, "contact_sheet": 5,
     "cli": 6, "__main__": 6,
 }  # fmt: skip
 SIBLINGS_MAY_MEET = {"config", "settings", "presets", "types", "errors", "recipes"}

@@ -21,7 +21,11 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("doctor", rich_help_panel=panel)(doctor)
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    cache: Annotated[bool, typer.Option("--cache", help="show only the faces kept from earlier runs")] = False,
+    clear_cache: Annotated[bool, typer.Option("--clear-cache", help="remove those faces")] = False,
+) -> None:
     """Show what is installed and what works.
 
     Encoders are really opened, so that those of a graphics card say why they cannot be used.
@@ -30,7 +34,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON 
     Example:
       facex doctor
       facex doctor --json > doctor.json
+      facex doctor --clear-cache
     """
+    if cache or clear_cache:
+        _tell_of_cache(clear_cache, as_json)
+        return
     from facexcli.doctor import examine
 
     found = examine()
@@ -40,6 +48,27 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON 
         print_result("\n".join(_lines(found)))
     if found.problems:
         raise WeightsError("; ".join(found.problems), "install facex again: `pip install --force-reinstall facexcli`")
+
+
+def _tell_of_cache(clear: bool, as_json: bool) -> None:
+    """What is kept, or was until now."""
+    from facexcli.config import resolve
+    from facexcli.pipeline.cache import BYTES_PER_MB, analyses_folder, cache_entries, clear_cache
+
+    entries = clear_cache() if clear else cache_entries()
+    limit_mb = resolve().compute.cache_mb
+    total = sum(entry.size_bytes for entry in entries)
+    if as_json:
+        listed = [entry.as_json() for entry in entries]
+        facts = {"folder": str(analyses_folder()), "size_bytes": total, "limit_bytes": limit_mb * BYTES_PER_MB}
+        print_json({**facts, "cleared": clear, "entries": listed})
+        return
+    count = f"{len(entries)} {'analysis' if len(entries) == 1 else 'analyses'}, {total / BYTES_PER_MB:.1f} MB"
+    print_result(f"{analyses_folder()}\n{f'removed {count}' if clear else f'{count} of {limit_mb}'}")
+    if entries and not clear:
+        print_result(
+            "\n".join(f"  {item.used}  {item.size_bytes / BYTES_PER_MB:>8.2f} MB  {item.label}" for item in entries)
+        )
 
 
 def _lines(found: Examination) -> Iterator[str]:

@@ -9,27 +9,24 @@ import typer
 
 from facexcli.cli.console import print_json, print_result, reporting
 from facexcli.cli.options import Choices, with_settings
-from facexcli.errors import NoFaceError, OutputError
+from facexcli.errors import OutputError
+from facexcli.events import Informed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from facexcli.tiles import Tile
-    from facexcli.types import Analysis, Array, Track
-
-_THUMBNAILS = 6
-_TILE_PX = (160, 160)
+    from facexcli.types import Analysis
 
 
 def register(app: typer.Typer, panel: str) -> None:
     app.command("faces", rich_help_panel=panel)(faces)
 
 
-@with_settings("people.analyzer", "look.smooth", "talk")
+@with_settings("people.analyzer", "people.analysis", "look.smooth", "compute.cache_mb", "range", "talk")
 def faces(
     media: Annotated[Path, typer.Argument(metavar="MEDIA", help="an image or a video")],
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", metavar="OUT.png", help="draw a contact sheet of the tracks")
+        Path | None, typer.Option("--sheet", metavar="OUT.png", help="draw a contact sheet of the people")
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="X.json", help="save the faces, for --analysis of swap")
@@ -40,71 +37,80 @@ def faces(
 ) -> None:
     """Show who is where in an image or a video.
 
-    A track is one person through one shot; its number is what --faces of swap and reenact takes.
+    A person's number or name is what --faces and --map of swap take.
+    What --save writes can be edited: names, and which track is whose.
 
     Example:
       facex faces clip.mp4
       facex faces clip.mp4 --sheet faces.png --save clip.faces.json
+      facex faces clip.mp4 --analysis clip.faces.json
     """
     from facexcli.api import analyse
     from facexcli.pipeline.analysis_io import save_analysis
     from facexcli.pipeline.summary import summary
 
     for path in (sheet, save):
-        if path is not None and path.exists() and path.samefile(media):
-            raise OutputError(f"{path} is also the input", "choose another name")
-        if path is not None and path.exists() and not overwrite:
-            raise OutputError(f"{path} exists", "use --overwrite to replace it")
+        if path is not None:
+            _check_output(path, media, overwrite)
     with reporting() as reporter:
         analysis = analyse(media, settings=choices.settings, reporter=reporter)
+        if analysis.trim and save is None and choices.settings.people.analysis is None:
+            reporter.emit(Informed(f"numbers of {analysis.trim} only: --save the faces and give them to --analysis"))
     if save is not None:
         save_analysis(analysis, save)
     if sheet is not None:
         _draw(analysis, sheet)
+    found = summary(analysis)
     if choices.as_json:
-        print_json(summary(analysis))
+        print_json(found)
     else:
-        print_result("\n".join(_table(summary(analysis))))
+        print_result("\n".join(_tables(found)))
 
 
-def _table(found: dict[str, Any]) -> Iterator[str]:
-    """One line a track, under 80 columns."""
-    if not found["tracks"]:
-        yield f"{found['media']}: no face found in {found['frames']} frames"
-        return
-    yield "track  shot  frames   from s     to s  height px        yaw      pitch"
-    for track in found["tracks"]:
-        yaw, pitch = (f"{low:.0f}..{high:.0f}" for low, high in (track["yaw_deg"], track["pitch_deg"]))
-        yield (
-            f"{track['id']:>5} {track['shot']:>5} {track['frames']:>7} {track['start_s']:>8.2f} {track['end_s']:>8.2f}"
-            f" {track['face_height_px']:>10.0f} {yaw:>10} {pitch:>10}"
-        )
+def _check_output(path: Path, media: Path, overwrite: bool) -> None:
+    if path.exists() and media.exists() and path.samefile(media):
+        raise OutputError(f"{path} is also the input", "choose another name")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists", "use --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
 
 
 def _draw(analysis: Analysis, path: Path) -> None:
+    from facexcli.contact_sheet import contact_sheet
     from facexcli.media.image import write_image
-    from facexcli.media.scan import read_frames_rgb
-    from facexcli.tiles import sheet
 
-    if not analysis.tracks:
-        raise NoFaceError(f"{analysis.media.path}: no face to draw on {path}")
-    shown = {track.id: _moments(track) for track in analysis.tracks}
-    wanted = sorted({track.frame_indices[place] for track in analysis.tracks for place in shown[track.id]})
-    frames = dict(zip(wanted, read_frames_rgb(analysis.media.path, wanted), strict=True))
-    rows = [[_tile(track, place, frames) for place in shown[track.id]] for track in analysis.tracks]
-    write_image(path, sheet(rows, _TILE_PX))
+    write_image(path, contact_sheet(analysis))
 
 
-def _moments(track: Track) -> list[int]:
-    """Places in the track, spread over its length."""
-    last = len(track.faces) - 1
-    count = min(_THUMBNAILS, len(track.faces))
-    return sorted({round(step * last / max(count - 1, 1)) for step in range(count)})
+def _tables(found: dict[str, Any]) -> Iterator[str]:
+    """A line for each person, then one for each track; under 80 columns."""
+    length = f"{_count(found['frames'], 'frame')}, {found['duration_s']:.2f} s, {_count(len(found['shots']), 'shot')}, "
+    people = _count(len(found["people"]), "person", "people") if found["people"] else "no face found"
+    yield f"{found['media']}: {'' if found['kind'] == 'image' else length}{people}"
+    if found["people"]:
+        yield "\nperson  name            seen s  from s    to s  frames  interp. repaired  tracks"
+    for person in found["people"]:
+        tracks = ",".join(map(str, person["tracks"]))
+        yield (
+            f"{person['number']:>6}  {_short(person['name'], 14):<14} {person['on_screen_s']:>7.2f}"
+            f" {person['start_s']:>7.2f} {person['end_s']:>7.2f} {person['frames']:>7} {person['interpolated']:>8}"
+            f" {person['repaired']:>8}  {_short(tracks, 6)}"
+        ).rstrip()
+    if found["tracks"]:
+        yield "\ntrack person shot  from s    to s  frames  interp. repaired   px       yaw     pitch"
+    for track in found["tracks"]:
+        yaw, pitch = (f"{round(low)}..{round(high)}" for low, high in (track["yaw_deg"], track["pitch_deg"]))
+        yield (
+            f"{track['id']:>5} {track['person'] or '-':>6} {track['shot']:>4} {track['start_s']:>7.2f}"
+            f" {track['end_s']:>7.2f} {track['frames']:>7} {track['interpolated']:>8} {track['repaired']:>8}"
+            f" {track['face_height_px']:>4.0f} {yaw:>9} {pitch:>9}"
+        )
 
 
-def _tile(track: Track, place: int, frames: dict[int, Array]) -> Tile:
-    from facexcli.tiles import Tile, around
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 2]}.."
 
-    index = track.frame_indices[place]
-    face = track.faces[place]
-    return Tile(around(frames[index], face.box_px), f"track {track.id}, frame {index}, yaw {face.yaw_deg:.0f}")
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

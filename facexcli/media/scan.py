@@ -65,18 +65,27 @@ def read_frames_rgb(path: Path, indices: Sequence[int]) -> list[Array]:
     Seeks where the file allows it. Raises InputError for an index that the file has not.
     """
     info = probe(path)
-    wanted = sorted(set(indices))
-    table = frame_table(path, info) if wanted and wanted[-1] >= SEEK_FROM_FRAME else None
-    found: dict[int, Array] = {}
     box = (0, 0, info.display_width_px, info.display_height_px)
+    found = {frame.index: rgb_roi(frame, box) for frame in frames_at(path, indices)}
+    return [found[index] for index in indices]
+
+
+def frames_at(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
+    """The frames at `indices` (any order), in order and each once, one at a time in memory.
+
+    Seeks where the file allows it. Raises InputError for an index that the file has not.
+    """
+    info = probe(path)
+    wanted = sorted(set(indices))
+    missing = set(wanted)
+    table = frame_table(path, info) if wanted and wanted[-1] >= SEEK_FROM_FRAME else None
     for run in _runs(wanted) if table else [wanted]:
         for frame in decoded_frames(path, info, [], start=run[0], stop=run[-1] + 1, table=table) if run else ():
-            if frame.index in run:
-                found[frame.index] = rgb_roi(frame, box)
-    missing = set(wanted) - set(found)
+            if frame.index in missing:
+                missing.discard(frame.index)
+                yield frame
     if missing:
         raise InputError(f"{path} has no frame {min(missing)}")
-    return [found[index] for index in indices]
 
 
 def _runs(indices: Sequence[int]) -> list[list[int]]:

@@ -14,10 +14,11 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import facexcli
 from facexcli.config import cache_folder
@@ -37,14 +38,16 @@ _SUFFIX = ".faces.json"
 _UNFINISHED = ".part.json"
 _STALE_S = 24 * 3600.0
 """An unfinished file that is older than this was left by a process that was killed."""
-_CODE = (
-    "types.py", "faces", "geometry", "media", "pipeline/analyse.py", "pipeline/analysis_document.py",
-    "pipeline/analysis_io.py", "pipeline/packing.py",
+CODE = (
+    "types.py", "affine.py", "faces", "geometry", "media", "pipeline/analyse.py", "pipeline/analysis_document.py",
+    "pipeline/analysis_edits.py", "pipeline/analysis_io.py", "pipeline/packing.py",
 )  # fmt: skip
+"""The modules that an analysis goes through, and packages of them."""
 _PACKAGES = (
     "numpy", "scipy", "av", "opencv-python-headless", "dlib-bin", "scenedetect-headless", "insightface", "onnxruntime",
 )  # fmt: skip
 _HEAD_BYTES = 4096
+BYTES_PER_MB = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,21 @@ class Entry:
     media: str
     size_bytes: int
     used_s: float
+
+    @property
+    def used(self) -> str:
+        """The same in local time, to the minute."""
+        return datetime.fromtimestamp(self.used_s).strftime("%Y-%m-%d %H:%M")
+
+    @property
+    def label(self) -> str:
+        """What it is of, in at most 40 characters."""
+        name = self.media or "(unfinished or damaged)"
+        return name if len(name) <= 40 else f"{name[:38]}.."
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"media": self.media, "size_bytes": self.size_bytes, "used": self.used, "path": str(self.path)}
 
 
 def cached_analysis(
@@ -73,7 +91,7 @@ def cached_analysis(
     """
     if not limit_mb:
         return analyse()
-    path = _folder() / f"{_key(info.path, analyzer, smooth, trim)}{_SUFFIX}"
+    path = analyses_folder() / f"{_key(info.path, analyzer, smooth, trim)}{_SUFFIX}"
     known = _read(path, info, reporter)
     if known is not None:
         reporter.emit(Informed(f"{info.path.name}: its faces are known from an earlier run"))
@@ -82,7 +100,7 @@ def cached_analysis(
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # faces are nobody else's business
         save_analysis(analysis, path)
-        _shrink(limit_mb * 10**6)
+        _shrink(limit_mb * BYTES_PER_MB)
     except (OSError, OutputError) as error:
         reporter.emit(Warned(f"the faces that were found are not kept for the next run: {error}"))
     return analysis
@@ -91,7 +109,7 @@ def cached_analysis(
 def cache_entries() -> list[Entry]:
     """Everything in the cache, last used first; also what was left unfinished. Unreadable ones have no media."""
     entries = []
-    folder = _folder()
+    folder = analyses_folder()
     paths = [*folder.glob(f"*{_SUFFIX}"), *folder.glob(f".*{_UNFINISHED}")] if folder.is_dir() else []
     for path in paths:
         with suppress(OSError):  # another process may remove it meanwhile
@@ -112,7 +130,8 @@ def clear_cache() -> list[Entry]:
     return removed
 
 
-def _folder() -> Path:
+def analyses_folder() -> Path:
+    """Where the entries are; it may not exist yet."""
     return cache_folder() / "analyses"
 
 
@@ -133,7 +152,7 @@ def _code_digest() -> str:
     """Of the modules that an analysis goes through: whoever changes one need not think of a version."""
     root = Path(facexcli.__file__).parent
     digest = hashlib.sha256(facexcli.__version__.encode())
-    for name in _CODE:
+    for name in CODE:
         part = root / name
         for path in sorted(part.rglob("*.py")) if part.is_dir() else [part]:
             digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())

@@ -14,7 +14,7 @@ from facexcli.config import parse_trim
 from facexcli.errors import NoFaceError, UsageError
 from facexcli.events import Informed
 from facexcli.faces.align import crop_from_frame
-from facexcli.faces.select import RULES, select_tracks, with_people
+from facexcli.faces.select import select_tracks, with_people
 from facexcli.faces.source import find_faces, find_source_face
 from facexcli.media.image import read_image
 from facexcli.media.scan import read_frames_rgb
@@ -53,7 +53,7 @@ def find_people(
     """
     if settings.people.analysis is not None:
         return _saved_people(settings.people.analysis, info, settings, analyzer, reporter)
-    trim = "" if numbered or settings.people.faces not in RULES else settings.range.trim
+    trim = "" if numbered else settings.range.trim
     return _analysed(info, settings, analyzer, reporter, stage, trim)
 
 

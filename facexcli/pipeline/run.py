@@ -11,6 +11,7 @@ from facexcli.engines.registry import open_engine
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed, Reporter, SilentReporter, Warned
 from facexcli.faces.choose import choose_analyzer
+from facexcli.faces.select import RULES
 from facexcli.fusion.compose import Look
 from facexcli.media.probe import probe
 from facexcli.media.writer import VideoFormat
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facexcli.engines.base import Engine
-    from facexcli.events import Event
+    from facexcli.events import Event, StageName
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.painter import FacesByFrame
     from facexcli.pipeline.plan import Plan
-    from facexcli.types import Crop, Frame, MediaInfo, Track
+    from facexcli.types import Analysis, Crop, Frame, MediaInfo, Track
 
 
 _PORTRAIT_DETAIL = 0.85
@@ -109,8 +110,7 @@ class _Run:
         roles = load_roles(self._plan, self._analyzer)
         asked = {name: load_still(item.path, self._analyzer) for name, item in self._plan.queries.items()}
         with self._clock.measure("analyse"):
-            numbered = any(row.person for row in self._plan.maps)
-            analysis = find_people(info, self._settings, self._analyzer, self._reporter, numbered=numbered)
+            analysis = self._find_people(info, "analyse")
             parts = [
                 (role, tracks_in_range(own, info, self._settings.range.trim))
                 for role, own in cast(roles, analysis, self._settings, self._analyzer)
@@ -146,7 +146,7 @@ class _Run:
         match = match_embedding(self._settings, self._analyzer)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
-            analysis = find_people(moving, self._settings, self._analyzer, self._reporter, "analyse-driving")
+            analysis = self._find_people(moving, "analyse-driving")
             movers = chosen_tracks(analysis, self._settings, match, self._analyzer.same_person_distance)
             movers = tracks_in_range(movers, moving, self._settings.range.trim)
         if not movers:
@@ -169,6 +169,10 @@ class _Run:
                 lambda frames: reenact_jobs(pictures, canvas_faces, frames, driving),
                 self._painter(shape),
             )
+
+    def _find_people(self, info: MediaInfo, stage: StageName) -> Analysis:
+        named = self._settings.people.faces not in RULES or any(row.person for row in self._plan.maps)
+        return find_people(info, self._settings, self._analyzer, self._reporter, stage, numbered=named)
 
     def _prepare(self, stills: Sequence[Crop], tracks: Sequence[Track], info: MediaInfo) -> Identities:
         return {track.id: self._engine.prepare(stills, motion_of(track, info)) for track in tracks}

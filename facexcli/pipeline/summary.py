@@ -21,6 +21,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     """What `facex faces --json` prints: plain values, no arrays. Times are frame numbers over the nominal rate."""
     return {
         "media": str(analysis.media.path),
+        "kind": analysis.media.kind,
         "analyzer": analysis.analyzer,
         "trim": analysis.trim,
         "frames": analysis.frame_count,

@@ -19,11 +19,52 @@ Photographs = tuple[Path, Path]
 def test_faces_lists_draws_and_saves(facex: Facex, photographs: Photographs) -> None:
     shown = facex("faces", photographs[1], "--sheet", "sheet.png", "--save", "faces.json", "-q")
     assert shown.code == 0, shown.stderr
-    head, line = shown.stdout.splitlines()
-    assert head.split()[:3] == ["track", "shot", "frames"]
-    assert line.split()[:3] == ["0", "0", "1"]
+    lines = shown.stdout.splitlines()
+    assert lines[0].endswith("1 person")
+    assert lines[3].split()[:3] == ["1", "person", "1"]
+    assert lines[6].split()[:3] == ["0", "1", "0"]
     assert read_image(Path("sheet.png")).std() > 20, "there is a picture on the sheet"
     assert json.loads(Path("faces.json").read_text())["frame_count"] == 1
+
+
+def test_people_are_renamed_in_the_saved_file(facex: Facex, photographs: Photographs) -> None:
+    """What is edited is shown again, and its names are understood."""
+    facex("faces", photographs[1], "--save", "faces.json")
+    text = Path("faces.json").read_text()
+    Path("faces.json").write_text(text.replace('"person 1"', '"Grace"'))
+    shown = facex("faces", photographs[1], "--analysis", "faces.json", "--sheet", "sheet.png")
+    assert "Grace" in shown.stdout
+    mapped = ("--map", f"{photographs[0]}=grace", "--analysis", "faces.json")
+    done = facex("swap", photographs[1], *mapped, "-o", "out.png", "--json")
+    (person,) = json.loads(done.stdout)["people"]
+    assert (person["name"], person["swap_rate"]) == ("Grace", 1)
+    Path("faces.json").write_text(text.replace('"person 1"', '"all"'))
+    broken = facex("faces", photographs[1], "--analysis", "faces.json")
+    assert broken.code == 2
+    assert "faces.json: people[0].name: 'all'" in broken.stderr
+
+
+def test_the_second_look_at_a_clip_is_out_of_the_cache(facex: Facex, photographs: Photographs) -> None:
+    first = facex("faces", photographs[1])
+    again = facex("faces", photographs[1])
+    assert first.stdout == again.stdout
+    assert "known from an earlier run" not in first.stderr
+    assert "known from an earlier run" in again.stderr
+    assert "known from" not in facex("faces", photographs[1], "--cache", "0").stderr
+    kept = json.loads(facex("doctor", "--cache", "--json").stdout)
+    assert [entry["media"] for entry in kept["entries"]] == [photographs[1].name]
+    assert kept["folder"].startswith(str(Path("../home").resolve()))
+    shown = facex("doctor", "--cache").stdout
+    assert photographs[1].name in shown
+    assert max(len(line) for line in shown.splitlines() if "home" not in line) <= 80
+    assert "1 analysis" in facex("doctor", "--clear-cache").stdout
+    assert json.loads(facex("doctor", "--cache", "--json").stdout)["entries"] == []
+    assert "known from" not in facex("faces", photographs[1]).stderr
+
+
+def test_a_sheet_without_a_place_is_refused_before_any_work(facex: Facex, photographs: Photographs) -> None:
+    shown = facex("faces", photographs[1], "--sheet", "no/such/folder/sheet.png")
+    assert (shown.code, "no folder no/such/folder" in shown.stderr) == (7, True)
 
 
 def test_a_saved_analysis_is_used(facex: Facex, photographs: Photographs) -> None:
