@@ -90,7 +90,7 @@ def bench_speed(source: Path, clip: Path, folder: Path, repeats: int, options: S
         if ffmpeg:
             transcodes.append(process_cost([ffmpeg, *transcode_arguments(clip, folder / "transcode.mp4")]))
         command = [sys.executable, "-m", "facexcli", "swap", str(source), str(clip), "-o", str(folder / "swap.mp4")]
-        swaps.append(process_cost([*command, "--overwrite", "--progress", "none", *options]))
+        swaps.append(process_cost([*command, "--overwrite", "--progress", "none", "--cache", "0", *options]))
     return SpeedRow(
         info.frame_count_from_header or 0,
         info.display_height_px,
