@@ -24,6 +24,10 @@ _QUICKTIME_LANGUAGES = {
 }  # fmt: skip
 
 
+# What libav calls a number of channels of which nobody said where they are, and what it usually means.
+_USUAL_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
+
+
 class Route(Protocol):
     """One stream's way into the output."""
 
@@ -42,6 +46,9 @@ class CopyRoute:
     def __init__(self, output: OutputContainer, stream: Any, start_s: Fraction) -> None:
         self._target = output.add_stream_from_template(stream, opaque=True)
         describe(self._target, stream, output)
+        if stream.type == "audio" and stream.codec_context.layout.name in _USUAL_LAYOUTS:
+            # MP4 cannot end a file with uncompressed sound whose channels have no places.
+            self._target.codec_context.layout = _USUAL_LAYOUTS[stream.codec_context.layout.name]
         self._shift = round(start_s / stream.time_base) if stream.time_base else 0
         self._next_dts: int | None = None
         # MP4 plays sound from 0 by its edit list, and Matroska by a delay that it knows from its own kind. Elsewhere a

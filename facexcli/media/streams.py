@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -136,11 +137,10 @@ class StreamCopier:
         if container == "avi" and stream.type == "audio" and self._begins_late(stream):
             self._add_converted(stream, output, name, "has no time for sound that begins after the picture")
             return
-        try:
-            self._routes[stream.index] = CopyRoute(output, stream, self._start_s)
-        except (ValueError, av.FFmpegError):
+        if not _is_taken(stream, output):
             self._add_converted(stream, output, name)
             return
+        self._routes[stream.index] = CopyRoute(output, stream, self._start_s)
         if container in ("mp4", "mov") and _is_rarely_played(codec_name(stream), container):
             self.warnings.append(f"{name} was copied; many players are mute for it in .{container}; .mkv is safer")
 
@@ -219,6 +219,21 @@ class StreamCopier:
 def _begin_s(packet: Any) -> Fraction | None:
     ticks = packet.pts if packet.pts is not None else packet.dts
     return None if ticks is None else Fraction(ticks * packet.time_base)
+
+
+def _is_taken(stream: Any, output: OutputContainer) -> bool:
+    """Whether the container takes the stream's packets as they are.
+
+    Its table of codecs is not enough: QuickTime's has Opus, and then its header cannot be written. So one is.
+    """
+    try:
+        with av.open(io.BytesIO(), "w", format=output.format.name) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            if stream.type != "attachment":
+                trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
 
 
 def _is_rarely_played(codec: str, container: str) -> bool:

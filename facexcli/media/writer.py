@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 
 from facexcli.errors import FacexError, OutputError
 from facexcli.media.atomic import AtomicFile
-from facexcli.media.container import av_reason, os_reason
+from facexcli.media.container import av_reason, is_cover, os_reason
 from facexcli.media.convert import EncoderFormat
 from facexcli.media.encoders import CONTAINERS, EncodeOptions, VideoFormat, choose_encoder
 from facexcli.media.hardware import device_of
@@ -93,11 +93,8 @@ class VideoWriter:
                 self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
                 self.warnings.extend(self._copier.warnings)
             self._container.metadata.update(tags or {})
-            if CONTAINERS[suffix] in ("mp4", "mov") and not _ITUNES_KEYS.issuperset(self._container.metadata):
-                self._container.container_options["movflags"] = "+use_metadata_tags"
             if CONTAINERS[suffix] in ("mp4", "mov"):
-                # Edit lists count in the movie's own ticks; with the default of 1/1000 s a start offset is rounded.
-                self._container.container_options["movie_timescale"] = str(_movie_timescale(video.time_base))
+                self._prepare_mp4(self._container)
             self._container.start_encoding()
         except BaseException as error:
             self._close()
@@ -245,6 +242,22 @@ class VideoWriter:
         if video.display_matrix:
             stream.set_display_matrix(video.display_matrix)
         return stream, encoder
+
+    def _prepare_mp4(self, container: Any) -> None:
+        """Tags where players look for them, and edit lists that are exact."""
+        tags = container.metadata
+        for name in [name for name in tags if name != name.lower() and name.lower() in _ITUNES_KEYS]:
+            tags.setdefault(name.lower(), tags.pop(name))  # Matroska's are in capitals
+        foreign = [name for name in tags if name not in _ITUNES_KEYS]
+        if foreign and any(is_cover(stream) for stream in container.streams):
+            # The box that takes any name takes no picture.
+            for name in foreign:
+                del tags[name]
+            self.warnings.append(f"these tags were left out: beside a cover picture MP4 takes no {', '.join(foreign)}")
+        elif foreign:
+            container.container_options["movflags"] = "+use_metadata_tags"
+        # Edit lists count in the movie's own ticks; with the default of 1/1000 s a start offset is rounded.
+        container.container_options["movie_timescale"] = str(_movie_timescale(self.video.time_base))
 
     def _template(self, container: str) -> Any:
         """What gives the stream its HDR metadata; None where there are none, or no place for them."""

@@ -1,0 +1,159 @@
+"""Sound stays in step with the picture: a beep at a flash, through every container and cut."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.codec.context import Flags
+
+from facexcli.media.probe import probe
+from facexcli.media.reader import FrameReader
+from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
+
+RATE = 48000
+AAC_PACKET_S = Fraction(1024, RATE)
+FLASHES_S = (Fraction(4, 5), Fraction(48, 25))
+LENGTH_S = Fraction(3)
+
+
+def flash_and_beep(
+    path: Path, *, video_start_s: Fraction = Fraction(0), sound_start_s: Fraction = Fraction(0), sound: str = "aac"
+) -> Path:
+    """A black clip, H.264 with B-frames, that flashes white for a frame while a beep of its length is heard."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"bf": "3", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        stream.codec_context.flags |= Flags.frame_duration
+        noise: Any = container.add_stream(sound, rate=RATE)
+        for index in range(round(LENGTH_S * 25)):
+            time_s = video_start_s + Fraction(index, 25)
+            frame = av.VideoFrame.from_ndarray(
+                np.full((72, 64), 235 if time_s in FLASHES_S else 16, np.uint8), format="yuv420p"
+            )
+            for plane in frame.planes[1:]:
+                plane.update(bytes([128]) * plane.buffer_size)
+            frame.pts, frame.time_base, frame.duration = round(time_s * 90000), Fraction(1, 90000), 3600
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        for packet in _beeps(noise, sound_start_s):
+            container.mux(packet)
+    return path
+
+
+def _beeps(stream: Any, start_s: Fraction) -> list[Any]:
+    times = np.arange(round(start_s * RATE), round(LENGTH_S * RATE))
+    wave = np.zeros(len(times), np.float32)
+    for flash_s in FLASHES_S:
+        during = (times >= flash_s * RATE) & (times < (flash_s + Fraction(1, 25)) * RATE)
+        wave[during] = 0.8 * np.sin(times[during] * 2000 * 2 * np.pi / RATE)
+    resampler = av.AudioResampler(stream.codec_context.format.name, "stereo", RATE)
+    packets = []
+    for first in range(0, len(wave), 1024):
+        piece = np.ascontiguousarray(np.tile(wave[first : first + 1024], (2, 1)))
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, int(times[0]) + first, Fraction(1, RATE)
+        for converted in resampler.resample(frame):
+            packets.extend(stream.encode(converted))
+    return [*packets, *stream.encode(None)]
+
+
+def flash_times(path: Path) -> list[Fraction]:
+    with FrameReader(path, probe(path)) as reader:
+        return [frame.time_s for frame in reader if frame.planes[0].mean() > 120]
+
+
+def beep_times(path: Path) -> list[Fraction]:
+    """When each beep begins, in seconds, as a player that obeys the time stamps would play it."""
+    loud: list[tuple[Fraction, bool]] = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            samples = np.abs(frame.to_ndarray()).astype(np.float64)
+            samples = samples.reshape(-1, len(frame.layout.channels)) if samples.shape[0] == 1 else samples.T
+            level = samples.max(axis=1) / (1 if samples.max() <= 4 else 32768)
+            begin_s = frame.pts * Fraction(frame.time_base)
+            step = max(1, frame.sample_rate // 1000)
+            loud.extend(
+                (begin_s + Fraction(place, frame.sample_rate), bool(level[place : place + step].max() > 0.25))
+                for place in range(0, len(level), step)
+            )
+    onsets: list[Fraction] = []
+    last = Fraction(-1)
+    for time_s, is_loud in loud:
+        if is_loud:
+            if time_s - last > Fraction(1, 10):
+                onsets.append(time_s)
+            last = time_s
+    return onsets
+
+
+def cut(source: Path, target: Path, start: Fraction | None, stop: Fraction | None = None) -> VideoWriter:
+    info = probe(source)
+    origin_s = info.start_pts * info.time_base
+    with FrameReader(source, info, start=start, stop=stop) as reader:
+        first = next(reader)
+        with VideoWriter(
+            target,
+            VideoFormat.from_media(info),
+            EncodeOptions(preset="ultrafast"),
+            audio_from=source,
+            start_s=first.time_s if start is not None else None,
+            stop_s=origin_s + stop if stop is not None else None,
+        ) as writer:
+            writer.write(first)
+            for frame in reader:
+                writer.write(frame)
+            writer.commit()
+    return writer
+
+
+def drift_ms(source: Path, target: Path) -> list[float]:
+    """How much later the beeps come after their flashes than they did in the source, in milliseconds."""
+    before = [beep - flash for flash, beep in zip(flash_times(source), beep_times(source), strict=True)]
+    flashes, beeps = flash_times(target), beep_times(target)
+    assert len(flashes) == len(beeps) > 0
+    before = before[-len(flashes) :]
+    return [float(b - f - d) * 1000 for f, b, d in zip(flashes, beeps, before, strict=True)]
+
+
+STARTS: dict[str, dict[str, Fraction]] = {
+    "together": {},
+    "late sound": {"sound_start_s": Fraction(3, 10)},
+    "late picture": {"video_start_s": Fraction(2, 5)},
+    "both late": {"video_start_s": Fraction(2, 5), "sound_start_s": Fraction(1, 5)},
+}
+
+
+# MP4 has edit lists: for the priming of AAC, for B-frames and for what begins late. Matroska has none.
+@pytest.mark.parametrize("source_suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("kind", STARTS)
+@pytest.mark.parametrize("start", [None, Fraction(3, 5)])
+def test_a_beep_stays_at_its_flash(tmp_path: Path, source_suffix: str, kind: str, start: Fraction | None) -> None:
+    source = flash_and_beep(tmp_path / f"in{source_suffix}", **STARTS[kind])
+    assert flash_times(source) == list(FLASHES_S)
+    assert [float(time_s) for time_s in beep_times(source)] == pytest.approx([0.8, 1.92], abs=0.002)
+    for suffix in (".mp4", ".mov", ".mkv", ".webm", ".avi"):
+        target = tmp_path / f"out{suffix}"
+        cut(source, target, start)
+        # To the packet; the AVI reader of libav adds a frame to what has no time stamps.
+        limit = float(AAC_PACKET_S) * 1000 + (40 if suffix == ".avi" else 0)
+        assert max(abs(each) for each in drift_ms(source, target)) < limit, suffix
+
+
+def test_a_cut_is_exact_to_the_frame_and_its_sound_to_the_packet(tmp_path: Path) -> None:
+    source = flash_and_beep(tmp_path / "in.mp4")
+    for suffix in (".mp4", ".mkv"):
+        target = tmp_path / f"out{suffix}"
+        cut(source, target, Fraction(2, 5), Fraction(6, 5))
+        with FrameReader(target, probe(target)) as reader:
+            assert [frame.time_s for frame in reader] == [Fraction(n, 25) for n in range(20)]
+        with av.open(str(target)) as container:
+            packets = [packet for packet in container.demux(audio=0) if packet.size]
+            begins = [packet.pts * packet.time_base for packet in packets]
+        assert 0 <= begins[0] < AAC_PACKET_S
+        assert Fraction(4, 5) - AAC_PACKET_S <= begins[-1] < Fraction(4, 5)
