@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
-import numpy as np
 from av.filter import Graph
 
 from facexcli.media.pixels import plane_views
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 # Code points of ITU-T H.273 used here. RGB pictures are sRGB with the identity matrix.
 SRGB = ColorDescription(primaries=1, transfer=13, matrix=0, range=2)
+# By bytes a sample and channels.
+_PACKED = {(1, 3): "rgb24", (1, 4): "rgba", (2, 3): "rgb48le", (2, 4): "rgba64le"}
 
 
 def frame_color(native: Any, chroma_location: int = 0) -> ColorDescription:
@@ -51,8 +52,10 @@ def frame_from_native(
 
 
 def frame_from_rgb(rgb: Array, index: int, pts: int, time_base: Fraction, duration: int) -> Frame:
-    """A made frame (rgb24, upright) out of uint8 (H, W, 3) RGB. The pixels are copied."""
-    native = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+    """A made frame, upright, out of RGB (H, W, 3) or (H, W, 4) with alpha, uint8 or uint16. The pixels are copied."""
+    pix_fmt = _PACKED[rgb.dtype.itemsize, rgb.shape[2]]
+    native = av.VideoFrame(rgb.shape[1], rgb.shape[0], pix_fmt)
+    plane_views(native, pix_fmt, writable=True)[0][...] = rgb
     native.colorspace, native.color_range = SRGB.matrix, SRGB.range
     native.color_trc, native.color_primaries = SRGB.transfer, SRGB.primaries
     return Frame(
@@ -60,8 +63,8 @@ def frame_from_rgb(rgb: Array, index: int, pts: int, time_base: Fraction, durati
         pts=pts,
         time_base=time_base,
         duration=duration,
-        planes=plane_views(native, "rgb24"),
-        pix_fmt="rgb24",
+        planes=plane_views(native, pix_fmt),
+        pix_fmt=pix_fmt,
         color=SRGB,
         native=native,
     )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from facexcli.errors import InputError, OutputError
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import check_file, os_reason
+from facexcli.media.orient import oriented
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +31,13 @@ IMAGE_SUFFIXES = frozenset(_FORMATS)
 _READABLE = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 # Errors that Pillow's decoders raise for damaged files; it promises no common base.
 _DAMAGED = (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, Image.DecompressionBombError)
+_WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
+# (clockwise turn, then mirrored) by EXIF orientation (CIPA DC-008, 4.6.5.1.6).
+_EXIF_TURNS = {2: (0, True), 3: (180, False), 4: (180, True), 5: (90, True), 6: (90, False), 7: (270, True),
+               8: (270, False)}  # fmt: skip
+_ORIENTATION_TAG = 0x0112
+PIXEL_FORMATS = {(8, 3): "rgb24", (8, 4): "rgba", (16, 3): "rgb48le", (16, 4): "rgba64le"}
+"""FFmpeg's name of what `read_picture` returns, by bits and channels."""
 
 
 @cache
@@ -38,85 +53,213 @@ def read_image(path: Path) -> Array:
     Of an animation the first frame. 16-bit and grey pictures are converted, CMYK too; transparency is laid on white.
     Raises InputError for what is missing, empty, truncated or not an image.
     """
-    check_file(path)
-    try:
-        with Image.open(path, formats=readable_formats()) as picture:
-            picture.seek(0)
+    with opened(path) as picture:
+        picture.seek(0)
+        picture.load()
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What a picture's header says. The size is that of the upright picture; bits are 8 or 16, channels 3 or 4."""
+
+    width_px: int
+    height_px: int
+    bits: int
+    channels: int
+
+    @property
+    def pix_fmt(self) -> str:
+        """FFmpeg's name of what `read_picture` returns."""
+        return PIXEL_FORMATS[self.bits, self.channels]
+
+
+def picture_facts(path: Path) -> PictureFacts:
+    """The facts of an image file, without decoding it. Raises InputError as `read_image` does."""
+    with opened(path) as picture:
+        return facts_of(picture)
+
+
+def facts_of(picture: Image.Image) -> PictureFacts:
+    """The facts of a picture that Pillow has opened and not yet loaded."""
+    width, height = picture.size
+    if _turn(picture)[0] % 180:
+        width, height = height, width
+    bits = 16 if _is_deep(picture) else 8
+    return PictureFacts(width, height, bits, 4 if _has_alpha(picture) else 3)
+
+
+def read_picture(path: Path) -> Array:
+    """An image file as it is, upright: uint8 or uint16 (H, W, 3), or (H, W, 4) with its alpha channel.
+
+    16 bits are kept of PNG and TIFF; palettes, grey and CMYK pictures become RGB. Of an animation the first frame.
+    Raises InputError as `read_image` does.
+    """
+    with opened(path) as picture:
+        if not _is_deep(picture):
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(_to_rgb(upright))
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image that can be read") from error
-    except _DAMAGED as error:
-        raise InputError(f"{path} is a damaged image ({_short(error)})") from error
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(picture), keep_alpha=True))
+        turn_deg, mirrored = _turn(picture)
+        if picture.mode.startswith("I;16"):
+            grey = np.asarray(picture).astype(np.uint16)
+            return oriented(np.repeat(grey[..., None], 3, axis=2), turn_deg, mirrored)
+    return oriented(_deep_colours(path), turn_deg, mirrored)
 
 
-def read_animation(path: Path) -> Iterator[tuple[Array, int]]:
-    """The pictures of an animation that Pillow reads (WebP), with durations in ms. Raises as `read_image` does."""
-    check_file(path)
-    try:
-        with Image.open(path, formats=readable_formats()) as animation:
-            for picture in ImageSequence.Iterator(animation):
-                picture.load()
-                yield np.asarray(_to_rgb(picture)), int(picture.info.get("duration", 0)) or 100
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image that can be read") from error
-    except _DAMAGED as error:
-        raise InputError(f"{path} is a damaged image ({_short(error)})") from error
+def _deep_colours(path: Path) -> Array:
+    """uint16 (H, W, 3) or (H, W, 4), as stored. Pillow has no such mode, but it finds damage, where OpenCV may not."""
+    with opened(path) as picture:
+        picture.verify() if picture.format == "PNG" else picture.load()
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.ndim != 3:
+        raise InputError(f"{path} is a damaged image")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB))
+
+
+def read_animation(path: Path) -> Iterator[Array]:
+    """The pictures of an animation that Pillow reads (WebP), composed: uint8 (H, W, 3), or (H, W, 4) with alpha.
+
+    Raises as `read_image` does.
+    """
+    with opened(path) as animation:
+        for picture in ImageSequence.Iterator(animation):
+            picture.load()
+            yield np.asarray(_to_rgb(picture, keep_alpha=True))
 
 
 def color_profile(path: Path) -> bytes:
-    """The ICC profile of an image file, or nothing. Raises as `read_image` does."""
-    check_file(path)
-    try:
-        with Image.open(path, formats=readable_formats()) as picture:
-            return bytes(picture.info.get("icc_profile") or b"")
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image that can be read") from error
-    except _DAMAGED as error:
-        raise InputError(f"{path} is a damaged image ({_short(error)})") from error
+    """The ICC profile of an image file for RGB values, or nothing. Raises as `read_image` does."""
+    with opened(path) as picture:
+        profile = bytes(picture.info.get("icc_profile") or b"")
+    return profile if profile[16:20] == b"RGB " else b""
 
 
-def write_image(path: Path, rgb: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> None:
-    """Write uint8 (H, W, 3) RGB as .png, .jpg or .webp, by suffix. An existing file is replaced when all is written.
+def write_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> None:
+    """Write a picture as .png, .jpg or .webp, by suffix. An existing file is replaced when all is written.
 
-    `xmp`, an XMP packet (ISO 16684-1), is put where each format keeps it; `icc_profile` says what the RGB values mean.
-
-    Raises OutputError for an unknown suffix or a place that cannot be written.
+    Takes what `encode_image` takes, and raises OutputError as it does, or for a place that cannot be written.
     """
-    if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path}: cannot write images of this kind", f"use one of {', '.join(sorted(_FORMATS))}")
+    check_suffix(path)
     with AtomicFile(path) as target:
         try:
-            picture = Image.fromarray(np.ascontiguousarray(rgb))
-            kind = _FORMATS[path.suffix.lower()]
-            picture.save(
-                target.temporary, format=kind, quality=quality, subsampling=0, **_metadata(kind, xmp, icc_profile)
-            )
+            target.temporary.write_bytes(encode_image(path, pixels, quality, xmp, icc_profile))
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
         target.commit()
 
 
-def _metadata(kind: str, xmp: str, icc_profile: bytes) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"icc_profile": icc_profile} if icc_profile else {}
-    if xmp and kind == "PNG":
-        arguments["pnginfo"] = PngImagePlugin.PngInfo()
-        arguments["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
-    elif xmp:
+def check_suffix(path: Path) -> None:
+    """Raises OutputError for a suffix that is not that of a picture which can be written."""
+    if path.suffix.lower() not in _FORMATS:
+        raise OutputError(f"{path}: cannot write images of this kind", f"use one of {', '.join(sorted(_FORMATS))}")
+
+
+def encode_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> bytes:
+    """A picture as a file of the kind that the suffix of `path` says.
+
+    `pixels`: uint8 or uint16 RGB (H, W, 3), or (H, W, 4) with alpha. PNG keeps all of it, WebP 8 bits and the alpha,
+    JPEG 8 bits, laid on white. `xmp`, an XMP packet (ISO 16684-1), is put where each format keeps it; `icc_profile`
+    says what the RGB values mean. Raises OutputError for a size that the format does not have.
+    """
+    kind = _FORMATS[path.suffix.lower()]
+    if kind == "PNG":
+        return _png(path, pixels, xmp, icc_profile)
+    if pixels.dtype == np.uint16:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    if kind == "JPEG" and pixels.shape[2] == 4:
+        pixels = on_white(pixels)
+    arguments: dict[str, Any] = {"quality": quality, "icc_profile": icc_profile or None}
+    if kind == "JPEG":
+        arguments["subsampling"] = 0
+    if xmp:
         arguments["xmp"] = xmp.encode()
-    return arguments
+    encoded = BytesIO()
+    try:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, kind, **arguments)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be written: {_short(error)}") from error
+    return encoded.getvalue()
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def on_white(pixels: Array) -> Array:
+    """(H, W, 4) RGB with alpha, uint8 or uint16, as (H, W, 3) on a white ground."""
+    peak = np.iinfo(pixels.dtype).max
+    share = pixels[..., 3:].astype(np.float32) / np.float32(peak)
+    laid: Array = np.round(pixels[..., :3] * share + np.float32(peak) * (1 - share)).astype(pixels.dtype)
+    return laid
+
+
+def _png(path: Path, pixels: Array, xmp: str, icc_profile: bytes) -> bytes:
+    """OpenCV's encoder is three times as fast as Pillow's and has 16 bits; what it leaves out is put in here."""
+    code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    try:
+        _, made = cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(pixels), code))
+    except cv2.error as error:
+        raise OutputError(f"{path} cannot be written: its size is {pixels.shape[1]}x{pixels.shape[0]}") from error
+    encoded = made.tobytes()
+    chunks = b""
+    if icc_profile:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
+    if xmp:
+        chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp.encode())
+    return encoded[:_PNG_HEADER_BYTES] + chunks + encoded[_PNG_HEADER_BYTES:]
+
+
+_PNG_HEADER_BYTES = 8 + 25
+"""The signature and the chunk IHDR (ISO/IEC 15948, 5.2 and 11.2.2); most others have to come before the pixels."""
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+class NotAnImage(InputError):
+    """A file that is nothing that Pillow reads here; it may still be a video."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose pixels are not yet read. Pillow's errors inside the block become InputErrors."""
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(path, formats=readable_formats())
+        with picture:
+            yield picture
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise NotAnImage(f"{path} is not an image that can be read") from error
+    except _DAMAGED as error:
+        raise InputError(f"{path} is a damaged image ({_short(error)})") from error
+
+
+def _turn(picture: Image.Image) -> tuple[int, bool]:
+    return _EXIF_TURNS.get(picture.getexif().get(_ORIENTATION_TAG, 1), (0, False))
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether the file has 16 bits a sample; Pillow has no such mode for colours."""
+    tiles: Any = getattr(picture, "tile", ())
+    return picture.format in ("PNG", "TIFF") and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in _WITH_ALPHA or (not picture.mode.startswith("I") and "transparency" in picture.info)
+
+
+def _to_rgb(picture: Image.Image, *, keep_alpha: bool = False) -> Image.Image:
     if picture.mode.startswith(("I;16", "I", "F")):
         # Pillow clips 16-bit samples to 8 bits; they have to be scaled.
         samples = np.asarray(picture).astype(np.float64)
         peak = 65535.0 if samples.max(initial=0) > 255 else 255.0
         grey = np.clip(np.round(samples * (255.0 / peak)), 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    if _has_alpha(picture):
         layer = picture.convert("RGBA")
+        if keep_alpha:
+            return layer
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     return picture.convert("RGB")

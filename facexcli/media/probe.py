@@ -6,20 +6,21 @@ import hashlib
 import math
 import statistics
 import struct
-import warnings
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import av
-from PIL import Image, UnidentifiedImageError
 
 from facexcli.errors import InputError
 from facexcli.media.container import av_reason, check_file, codec_name, open_input, os_reason, picture_stream
 from facexcli.media.frames import SRGB, frame_color
 from facexcli.media.hdr import read_chroma_location, read_hdr
-from facexcli.media.image import readable_formats
+from facexcli.media.image import NotAnImage, facts_of, opened
+from facexcli.media.sequence import probe_sequence, sequence_fingerprint
+from facexcli.media.webp import TIME_BASE, frame_durations_ms, mean_rate
 from facexcli.types import MediaInfo, StreamInfo
 
 if TYPE_CHECKING:
@@ -40,13 +41,15 @@ _CENTERED_CHROMA = frozenset(("mpeg1video", "mjpeg", "h263", "h261", "flv1", "vp
 CHROMA_LEFT, CHROMA_CENTER = 1, 2
 
 
-def probe(path: Path) -> MediaInfo:
-    """Tell image, animation and video apart, and read the facts.
+def probe(path: Path, sequence_rate: Fraction | None = None) -> MediaInfo:
+    """Tell image, animation, video and a folder of pictures apart, and read the facts.
 
-    A picture is decoded, so that an InputError comes from here and not from the middle of a run. Raises InputError, one
-    line that names the file, for what is missing, a folder, empty, damaged beyond use, not media, without a picture, or
-    encrypted.
+    `sequence_rate` is the frame rate of a folder of pictures (25 for None); other media have their own. A picture is
+    decoded, so that an InputError comes from here and not from the middle of a run. Raises InputError, one line that
+    names the file, for what is missing, empty, damaged beyond use, not media, without a picture, or encrypted.
     """
+    if path.is_dir():
+        return probe_sequence(path, sequence_rate)
     check_file(path)
     picture = _probe_picture(path)
     if picture is not None:
@@ -56,10 +59,12 @@ def probe(path: Path) -> MediaInfo:
 
 
 def fingerprint(path: Path) -> str:
-    """Content identity of a file: size and SHA-256, "<bytes>-<hex>". Reads it in pieces. Raises InputError.
+    """Content identity of a file, or of a folder's pictures: size and SHA-256, "<bytes>-<hex>". Raises InputError.
 
     A file whose size and times have not changed is read once in a process, however often it is asked for.
     """
+    if path.is_dir():
+        return sequence_fingerprint(path)
     check_file(path)
     try:
         facts = path.stat()
@@ -78,37 +83,41 @@ def _hashed(path: Path, inode: int, size: int, modified_ns: int, changed_ns: int
 def _probe_picture(path: Path) -> MediaInfo | None:
     """The facts of a still image or an animated WebP, which libav does not decode; None for all other files."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(path, formats=readable_formats())
-    except UnidentifiedImageError:
-        return None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is a damaged image ({error})") from error
-    with picture:
-        frames = getattr(picture, "n_frames", 1) if picture.format in ("GIF", "PNG", "WEBP") else 1
-        if frames > 1 and picture.format != "WEBP":
-            return None
-        try:
+        with opened(path) as picture:
+            frames = getattr(picture, "n_frames", 1) if picture.format in ("GIF", "PNG", "WEBP") else 1
+            if frames > 1 and picture.format != "WEBP":
+                return None
+            facts = facts_of(picture)
             picture.load()
-        except (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError) as error:
-            raise InputError(f"{path} is a damaged image ({error})") from error
-        width, height = picture.size
-        if picture.getexif().get(0x0112, 1) in (5, 6, 7, 8):
-            width, height = height, width
-        codec = (picture.format or "").lower()
-    return MediaInfo(
+            codec = (picture.format or "").lower()
+    except NotAnImage:
+        return None
+    still = MediaInfo(
         path=path,
-        kind="image" if frames == 1 else "animation",
-        width_px=width,
-        height_px=height,
-        frame_rate=None if frames == 1 else Fraction(1000, max(1, int(picture.info.get("duration", 0)) or 100)),
-        frame_count_from_header=frames,
-        pix_fmt="rgb24",
+        kind="image",
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        frame_count_from_header=1,
+        pix_fmt=facts.pix_fmt,
+        bit_depth=facts.bits,
         color=SRGB,
         container=codec,
         video_codec=codec,
         streams=(StreamInfo(0, "video", codec),),
+    )
+    return still if frames == 1 else _animated_webp(still)
+
+
+def _animated_webp(still: MediaInfo) -> MediaInfo:
+    durations_ms = frame_durations_ms(still.path)
+    return replace(
+        still,
+        kind="animation",
+        frame_rate=mean_rate(durations_ms),
+        time_base=TIME_BASE,
+        duration_s=sum(durations_ms) * TIME_BASE,
+        frame_count_from_header=len(durations_ms),
+        is_vfr=len(set(durations_ms)) > 1,
     )
 
 

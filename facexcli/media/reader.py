@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -12,10 +13,12 @@ from av.codec.context import ThreadType
 from facexcli.errors import InputError
 from facexcli.media.container import av_reason, open_input
 from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
-from facexcli.media.image import read_animation, read_image
+from facexcli.media.image import read_picture
 from facexcli.media.pixels import editable_format
 from facexcli.media.prefetch import Prefetch
+from facexcli.media.sequence import sequence_frames
 from facexcli.media.table import FrameTable, frame_table
+from facexcli.media.webp import webp_frames
 from facexcli.types import Frame
 
 if TYPE_CHECKING:
@@ -73,7 +76,12 @@ def decoded_frames(
     relied on, everything before it is decoded.
     """
     origin_s = info.start_pts * info.time_base
-    frames = _sought(path, info, warnings, start, table) if start is not None and info.kind == "video" else None
+    frames = None
+    if start is not None and info.kind == "video":
+        frames = _sought(path, info, warnings, start, table)
+    elif start is not None and info.kind == "sequence":
+        first = start if isinstance(start, int) else ceil(start / info.time_base)
+        frames = sequence_frames(info, warnings, first)
     for frame in frames or _all_frames(path, info, warnings):
         if stop is not None and _place(frame, stop, origin_s) >= stop:
             return
@@ -104,12 +112,11 @@ def _sought(
 
 def _all_frames(path: Path, info: MediaInfo, warnings: list[str]) -> Iterator[Frame]:
     if info.kind == "image":
-        yield frame_from_rgb(read_image(path), 0, 0, info.time_base, STILL_DURATION)
+        yield frame_from_rgb(read_picture(path), 0, 0, info.time_base, STILL_DURATION)
+    elif info.kind == "sequence":
+        yield from sequence_frames(info, warnings)
     elif info.video_codec == "webp":
-        pts = 0
-        for index, (rgb, duration) in enumerate(read_animation(path)):
-            yield frame_from_rgb(rgb, index, pts, info.time_base, duration)
-            pts += duration
+        yield from webp_frames(info)
     else:
         yield from _Decoding(path, info, warnings).run()
 

@@ -79,7 +79,7 @@ def frames_at(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
     wanted = sorted(set(indices))
     missing = set(wanted)
     table = frame_table(path, info) if wanted and wanted[-1] >= SEEK_FROM_FRAME else None
-    for run in _runs(wanted) if table else [wanted]:
+    for run in _runs(wanted) if table else [[index] for index in wanted] if info.kind == "sequence" else [wanted]:
         for frame in decoded_frames(path, info, [], start=run[0], stop=run[-1] + 1, table=table) if run else ():
             if frame.index in missing:
                 missing.discard(frame.index)
