@@ -49,7 +49,7 @@ class CopyRoute:
         if stream.type == "audio" and stream.codec_context.layout.name in _USUAL_LAYOUTS:
             # MP4 cannot end a file with uncompressed sound whose channels have no places.
             self._target.codec_context.layout = _USUAL_LAYOUTS[stream.codec_context.layout.name]
-        self._shift = round(start_s / stream.time_base) if stream.time_base else 0
+        self._start_s = start_s
         self._next_dts: int | None = None
         # MP4 plays sound from 0 by its edit list, and Matroska by a delay that it knows from its own kind. Elsewhere a
         # negative time stamp would move every stream.
@@ -57,21 +57,27 @@ class CopyRoute:
         self._keeps_negative = output.format.name in ("mp4", "mov") or bool(same_kind)
 
     def convert(self, packet: Any) -> list[Any]:
-        dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:
-            dts = (self._next_dts or 0) + self._shift
-        pts = packet.pts if packet.pts is not None else dts
-        dts, pts = dts - self._shift, pts - self._shift
+        # In the ticks of the target, which may be as long as a packet: those of AVI are.
+        tick_s = Fraction(self._target.time_base)
+        begin = packet.dts if packet.dts is not None else packet.pts
+        dts = self._ticks(begin, packet, tick_s) if begin is not None else self._next_dts or 0
+        pts = self._ticks(packet.pts, packet, tick_s) if packet.pts is not None else dts
+        duration = round(packet.duration * packet.time_base / tick_s)
         if pts < 0 and not self._keeps_negative:
-            if pts + packet.duration <= 0:
+            if pts + duration <= 0:
                 return []
             dts = pts = 0
         if self._next_dts is not None:
             dts = max(dts, self._next_dts)
-        packet.dts, packet.pts = dts, max(pts, dts)
+        packet.dts, packet.pts, packet.duration = dts, max(pts, dts), duration
+        packet.time_base = tick_s
         self._next_dts = dts + 1
         packet.stream = self._target
         return [packet]
+
+    def _ticks(self, time: int, packet: Any, tick_s: Fraction) -> int:
+        ticks: int = round((time * packet.time_base - self._start_s) / tick_s)
+        return ticks
 
     def flush(self) -> list[Any]:
         return []

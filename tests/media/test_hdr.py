@@ -14,6 +14,7 @@ from av.codec.context import Flags
 
 from facexcli.media.encoders import EncodeOptions, VideoFormat
 from facexcli.media.frames import frame_from_native
+from facexcli.media.hardware import encoder_formats
 from facexcli.media.hdr import encoder_parameters, read_chroma_location
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
@@ -177,6 +178,35 @@ def first_frames(source: Path, target: Path, **options: Any) -> VideoWriter:
             writer.write(frame)
         writer.commit()
     return writer
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("sample_with_colr_mdcv_and_clli.mp4", "av1"), ("hdr10-video-with-sdr-container.mp4", "hevc"),
+     ("sample_with_color_info.mp4", "hevc"), ("h264_10bits.mp4", "h264"), ("h265_10bits.mp4", "hevc")],
+)  # fmt: skip
+def test_deep_files_come_out_as_they_went_in(eval_data: Path, tmp_path: Path, name: str, codec: str) -> None:
+    before = probe(eval_data / "media" / name)
+    first_frames(before.path, tmp_path / "out.mp4")
+    after = probe(tmp_path / "out.mp4")
+    assert (after.video_codec, after.pix_fmt) == (codec, before.pix_fmt)
+    assert replace(after.color, range=after.color.range or 1) == replace(before.color, range=before.color.range or 1)
+    assert after.display_matrix == before.display_matrix
+    assert (after.hdr.max_cll_nits, after.hdr.max_fall_nits) == (before.hdr.max_cll_nits, before.hdr.max_fall_nits)
+    if before.hdr.mastering_display is not None:
+        assert close(after.hdr.mastering_display, before.hdr.mastering_display)
+
+
+def test_ten_bits_of_vp9_become_av1_where_libvpx_has_eight(eval_data: Path, tmp_path: Path) -> None:
+    source = eval_data / "media/roadtrip-vp92-10bit.webm"
+    writer = first_frames(source, tmp_path / "out.webm")
+    made = probe(tmp_path / "out.webm")
+    assert made.pix_fmt == probe(source).pix_fmt == "yuv420p10le"
+    if "yuv420p10le" in encoder_formats("libvpx-vp9"):
+        assert (made.video_codec, writer.warnings) == ("vp9", [])
+    else:
+        (warning,) = writer.warnings
+        assert made.video_codec == "av1" and "libvpx-vp9 cannot keep yuv420p10le" in warning
 
 
 def test_metadata_of_the_container_are_found(eval_data: Path) -> None:
