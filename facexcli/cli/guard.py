@@ -25,7 +25,7 @@ from facexcli import journal
 from facexcli.errors import DeviceError, FacexError, InputError, Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
 VARIABLE = "FACEX_GUARD"
@@ -93,14 +93,13 @@ def _fork() -> int | None:
     sys.stdout.flush()
     sys.stderr.flush()
     read_end, write_end = os.pipe()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # until either process is ready for them
+    _hold_signals()
     pid = os.fork()
     if pid:
         os.close(write_end)
-        return _Watch(_Forked(pid), read_end).until_it_ends(lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask))
+        return _Watch(_Forked(pid), read_end).until_it_ends()
     os.close(read_end)
     _become_worker(write_end)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return None
 
 
@@ -114,11 +113,12 @@ def _spawn() -> int:
         import msvcrt
 
         handle = msvcrt.get_osfhandle(write_end)
+    _hold_signals()
     process = subprocess.Popen(
         [sys.executable, *sys.orig_argv[1:]], env={**os.environ, VARIABLE: f"{_WORKER}{handle}"}, close_fds=False
     )
     os.close(write_end)
-    return _Watch(process, read_end).until_it_ends(lambda: None)
+    return _Watch(process, read_end).until_it_ends()
 
 
 def _pipe_end(handle: int) -> int:
@@ -130,26 +130,29 @@ def _pipe_end(handle: int) -> int:
     return handle
 
 
+def _hold_signals() -> None:
+    """Until either process is ready for them; the worker inherits that."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+
+
+def _release_signals() -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
+
+
 def _become_worker(pipe: int) -> None:
     """Leave signals from the terminal to the watcher, tell it what goes on, and end when it does."""
     import faulthandler
 
-    for number in _caught(_ENDINGS):
-        if number != signal.SIGTERM:
-            signal.signal(number, _leave_to_the_watcher)
+    for number in _ENDINGS:
+        if number != signal.SIGTERM:  # a handler that does nothing could swallow the SIGTERM that comes with it
+            signal.signal(number, signal.SIG_IGN)
     journal.tell_to(pipe)
     faulthandler.enable(pipe)
     if hasattr(os, "fork"):
         threading.Thread(target=_end_with_the_watcher, args=(pipe,), name="guard", daemon=True).start()
-
-
-def _caught(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
-    """Those that are not ignored, as nohup and shells do for what runs in the background."""
-    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-
-
-def _leave_to_the_watcher(number: int, frame: FrameType | None) -> None:
-    """Unlike SIG_IGN, a handler is not passed on to programs that are started."""
+    _release_signals()
 
 
 def _end_with_the_watcher(pipe: int) -> None:
@@ -172,13 +175,15 @@ class _Watch:
         self._asked_at_s: float | None = None
         self._killed = False
 
-    def until_it_ends(self, ready: Callable[[], object]) -> int:
-        """Its exit code. `ready` is called when signals can be taken."""
+    def until_it_ends(self) -> int:
+        """Its exit code; raises what it could not say itself."""
         listener = threading.Thread(target=self._listen, name="guard", daemon=True)
         listener.start()
-        previous = {number: signal.signal(number, self._ask_to_end) for number in _caught(_ENDINGS)}
+        # What is ignored stays so: nohup and shells do that for what runs in the background.
+        caught = [number for number in _ENDINGS if signal.getsignal(number) != signal.SIG_IGN]
+        previous = {number: signal.signal(number, self._ask_to_end) for number in caught}
         try:
-            ready()
+            _release_signals()
             code = self._worker.wait()
         finally:
             for number, handler in previous.items():

@@ -17,12 +17,13 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 # A worker that has an input open and an output half written, and then does what the test asks for.
 PROGRAM = """
-import ctypes, os, shutil, sys, time
+import ctypes, os, shutil, signal, sys, time
 from pathlib import Path
 from facexcli import journal
 from facexcli.cli import app, guard
 
 guard._PATIENCE_S = 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
 how = os.environ["HOW"]
 
 def work(arguments):
