@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facexcli.faces.base import Analyzer
+    from facexcli.pipeline.inputs import InputFile, MappedPerson
     from facexcli.pipeline.people import Still
-    from facexcli.pipeline.plan import InputFile, MappedPerson, Plan
+    from facexcli.pipeline.plan import Plan
     from facexcli.settings import Settings
     from facexcli.types import Analysis, Array, Person, Track
 
