@@ -1,4 +1,4 @@
-"""Pictures in rows with captions: contact sheets and before/after pictures."""
+"""Pictures in rows with captions: before/after pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facexcli.affine import resample
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facexcli.types import Array, Box
+    from facexcli.types import Array
 
 _GAP_PX = 6
 _CAPTION_PX = 22
@@ -42,17 +42,6 @@ def sheet(rows: Sequence[Sequence[Tile]], tile_px: tuple[int, int]) -> Array:
             paper[top : top + height, left : left + width] = _fitted(tile.rgb, tile_px)
             places.append((left + width // 2, top + height + _CAPTION_PX // 2, tile.caption))
     return _with_captions(paper, places, width)
-
-
-def around(rgb: Array, box_px: Box, margin: float = 0.6) -> Array:
-    """The square around a face with `margin` face heights on each side, cut at the border of the picture."""
-    x0, y0, x1, y1 = box_px
-    half = max(x1 - x0, y1 - y0) * (0.5 + margin)
-    center_x, center_y = (x0 + x1) / 2, (y0 + y1) / 2
-    height, width = rgb.shape[:2]
-    left, right = max(0, round(center_x - half)), min(width, round(center_x + half))
-    top, bottom = max(0, round(center_y - half)), min(height, round(center_y + half))
-    return rgb[top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def _fitted(rgb: Array, tile_px: tuple[int, int]) -> Array:

@@ -1,10 +1,10 @@
-"""Contact sheets: every picture in its place, undistorted."""
+"""Pictures in rows: every picture in its place, undistorted."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from facexcli.tiles import Tile, around, sheet
+from facexcli.tiles import Tile, sheet
 
 
 def _plain(height: int, width: int, value: int) -> np.ndarray:
@@ -36,9 +36,3 @@ def test_a_caption_is_written_below_and_cut_to_fit() -> None:
     assert len(changed) > 20
     assert changed[:, 0].min() >= 56
     assert changed[:, 1].max() < captioned.shape[1] - 3
-
-
-def test_the_surroundings_of_a_face_end_at_the_border() -> None:
-    rgb = _plain(100, 100, 0)
-    assert around(rgb, (40, 40, 60, 60), margin=0.5).shape == (40, 40, 3)
-    assert around(rgb, (-10, 80, 10, 100), margin=0.5).shape == (30, 20, 3)
