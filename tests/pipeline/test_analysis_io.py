@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from facexcli.api import analyse
 from facexcli.errors import FacexError, InputError, UsageError
 from facexcli.pipeline.analysis_io import load_analysis, save_analysis
-from facexcli.types import Analysis, Face
+from facexcli.types import Analysis, Face, Track
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -77,8 +77,11 @@ def test_an_analysis_survives_the_file_bit_for_bit(analysis: Analysis, talking_c
         if field.name != "tracks":
             assert getattr(after, field.name) == getattr(before, field.name), field.name
     (again,) = after.tracks
-    assert (again.id, again.shot, again.frame_indices) == (track.id, track.shot, track.frame_indices)
-    assert np.array_equal(again.embedding, track.embedding)
+    for field in fields(Track):
+        if field.name == "embedding":
+            assert np.array_equal(again.embedding, track.embedding)
+        elif field.name != "faces":
+            assert getattr(again, field.name) == getattr(track, field.name), field.name
     for one, other in zip(odd, again.faces, strict=True):
         assert_same_faces(one, other)
     save_analysis(after, tmp_path / "b.json")
