@@ -24,6 +24,10 @@ _NOT_MEDIA = frozenset(
      "concat", "hls", "dash", "imf", "image2", "sdp", "rtp", "rtsp", "lavfi", "bin", "xbin", "adf", "idf", "rawvideo")
 )  # fmt: skip
 
+MAX_PIXELS = 1 << 26
+"""The largest picture of a video: 8192 x 8192, twice what the highest levels of H.265 and AV1 allow at 8K."""
+_LIMITS = {"max_pixels": str(MAX_PIXELS)}
+
 
 def check_file(path: Path) -> None:
     """Raises InputError unless `path` is a regular, readable file with something in it."""
@@ -49,7 +53,12 @@ def open_input(path: Path) -> InputContainer:
     """
     check_file(path)
     try:
-        container = av.open(f"file:{path}", metadata_errors="replace", container_options={"protocol_whitelist": "file"})
+        container = av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+            options=_LIMITS,  # for the decoders that are opened to find out what the streams are
+        )
     except av.FFmpegError as error:
         raise InputError(f"{path} is not a media file, or is damaged beyond use ({av_reason(error)})") from error
     if _NOT_MEDIA & set(container.format.name.split(",")):
@@ -64,10 +73,21 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
         if not is_cover(stream):
             if stream.codec_context is None:
                 raise InputError(f"{path}: there is no decoder for its video")
+            if stream.width * stream.height > MAX_PIXELS:
+                raise InputError(
+                    f"{path}: pictures of {stream.width}x{stream.height} are too large, or its header is damaged",
+                    "scale it down to 8192x8192 or less",
+                )
+            limit_pictures(stream)
             return stream
     if container.streams.audio:
         raise InputError(f"{path} has sound but no picture", "give a video or an image")
     raise InputError(f"{path} has no picture", "give a video or an image")
+
+
+def limit_pictures(stream: Any) -> None:
+    """Keep a damaged header from asking the decoder for gigabytes; such pictures are errors of the decoder."""
+    stream.codec_context.options = dict(_LIMITS)
 
 
 def is_cover(stream: Any) -> bool:

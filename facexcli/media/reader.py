@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, dropwhile
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import av
 from av.codec.context import ThreadType
 
 from facexcli.errors import InputError
-from facexcli.media.container import av_reason, open_input
+from facexcli.media.clock import Clock
+from facexcli.media.container import av_reason, limit_pictures, open_input
 from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
 from facexcli.media.image import read_picture
 from facexcli.media.pixels import editable_format
@@ -22,7 +24,7 @@ from facexcli.media.webp import webp_frames
 from facexcli.types import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from facexcli.types import MediaInfo
@@ -76,22 +78,30 @@ def decoded_frames(
     relied on, everything before it is decoded.
     """
     origin_s = info.start_pts * info.time_base
-    frames = None
+    with closing(_frames_from(path, info, warnings, start, table)) as frames:  # closing makes it tell its warnings
+        for frame in frames:
+            if stop is not None and _place(frame, stop, origin_s) >= stop:
+                return
+            if start is None or _place(frame, start, origin_s) >= start:
+                yield frame
+
+
+def _frames_from(
+    path: Path, info: MediaInfo, warnings: list[str], start: Position | None, table: FrameTable | None
+) -> Generator[Frame]:
+    """All frames, or those from somewhere before `start`."""
+    frames: Iterator[Frame] | None = None
     if start is not None and info.kind == "video":
         frames = _sought(path, info, warnings, start, table)
     elif start is not None and info.kind == "sequence":
         first = start if isinstance(start, int) else ceil(start / info.time_base)
         frames = sequence_frames(info, warnings, first)
-    for frame in frames or _all_frames(path, info, warnings):
-        if stop is not None and _place(frame, stop, origin_s) >= stop:
-            return
-        if start is None or _place(frame, start, origin_s) >= start:
-            yield frame
+    yield from frames if frames is not None else _all_frames(path, info, warnings)
 
 
 def _sought(
     path: Path, info: MediaInfo, warnings: list[str], start: Position, table: FrameTable | None
-) -> Iterator[Frame] | None:
+) -> Generator[Frame] | None:
     """Frames from shortly before `start`; None where it is near, or cannot be found for certain."""
     nominal = start if isinstance(start, int) else start * (info.frame_rate or 0)
     if nominal < SEEK_FROM_FRAME:
@@ -103,11 +113,20 @@ def _sought(
     keyframe = table.keyframe_before(index)
     if keyframe is None or table.index_at(keyframe) == 0:
         return None
+    known = len(warnings)
     frames = _Decoding(path, info, warnings).run_from(table, keyframe)
     first = next(frames, None)
     if first is None or first.index > index:
+        frames.close()
+        del warnings[known:]  # what was met on this way is met again on the other
         return None
-    return chain((first,), frames)
+    return _rejoined(first, frames)
+
+
+def _rejoined(first: Frame, others: Generator[Frame]) -> Generator[Frame]:
+    with closing(others):
+        yield first
+        yield from others
 
 
 def _all_frames(path: Path, info: MediaInfo, warnings: list[str]) -> Iterator[Frame]:
@@ -128,46 +147,70 @@ class _Decoding:
         self._path = path
         self._info = info
         self._warnings = warnings
-        self._clock = _Clock(_nominal_duration(info))
+        self._clock = Clock(_nominal_duration(info), info.start_pts, info.time_base)
         self._damaged = 0
+        self._table: FrameTable | None = None
+        self._looked_for_table = False
         self._formats: dict[str, str] = {}
         self._color = info.color
 
     def run(self) -> Iterator[Frame]:
+        """Every frame that can be decoded. Its index is its place in the file, also behind damage."""
         count = 0
-        with open_input(self._path) as container:
-            for native in self._natives(container):
-                self._check_size(native, count)
-                yield self._frame(self._in_editable_format(native), count)
-                count += 1
-        self._tell(count)
+        try:
+            with open_input(self._path) as container:
+                for frame in self._frames(self._natives(container), 0):
+                    yield frame
+                    count += 1
+            promised = self._info.frame_count_from_header or 0
+            if count + 1 < promised:
+                self._warnings.append(f"the header promises {promised} frames, {count} could be decoded")
+        finally:
+            self._tell()
         if not count:
             raise InputError(f"{self._path}: no frame of its video can be decoded")
 
-    def run_from(self, table: FrameTable, keyframe_pts: int) -> Iterator[Frame]:
+    def run_from(self, table: FrameTable, keyframe_pts: int) -> Generator[Frame]:
         """From a key frame on; nothing at all where what is decoded there is not what the table says."""
-        with open_input(self._path) as container:
-            stream = container.streams[self._info.stream_index]
-            try:
-                container.seek(keyframe_pts, stream=stream)
-            except av.FFmpegError:
-                return
-            index = -1
-            for native in self._natives(container):
-                if index < 0:
-                    if native.pts is None or native.pts < keyframe_pts:
-                        continue  # pictures that lead the key frame lack what they refer to
-                    index = table.index_at(native.pts)
-                    if table.pts[index : index + 1] != (native.pts,):
-                        return
-                self._check_size(native, index)
-                yield self._frame(self._in_editable_format(native), index)
-                index += 1
-            self._tell(None)
+        self._table = table
+        try:
+            with open_input(self._path) as container:
+                try:
+                    container.seek(keyframe_pts, stream=container.streams[self._info.stream_index])
+                except av.FFmpegError:
+                    return
+                # Pictures that lead the key frame lack what they refer to.
+                natives = dropwhile(
+                    lambda native: native.pts is None or native.pts < keyframe_pts, self._natives(container)
+                )
+                first = next(natives, None)
+                index = None if first is None else table.index_of(first.pts)
+                if index is not None:
+                    yield from self._frames(chain((first,), natives), index)
+        finally:
+            self._tell()
+
+    def _frames(self, natives: Iterator[Any], index: int) -> Iterator[Frame]:
+        for native, pts, duration in self._clock.timed(natives):
+            index = self._place_behind_damage(native.pts, index)
+            self._check_size(native, index)
+            yield self._frame(self._in_editable_format(native), index, pts, duration)
+            index += 1
+
+    def _place_behind_damage(self, pts: int | None, index: int) -> int:
+        """The index of the next frame: `index`, or later where the packets tell that frames before it were lost."""
+        if not self._damaged:
+            return index
+        if self._table is None and not self._looked_for_table:
+            self._looked_for_table = True
+            self._table = frame_table(self._path, self._info)
+        place = self._table.index_of(pts) if self._table is not None and pts is not None else None
+        return index if place is None else max(index, place)
 
     def _natives(self, container: Any) -> Iterator[Any]:
         stream = container.streams[self._info.stream_index]
         stream.codec_context.thread_type = ThreadType.AUTO
+        limit_pictures(stream)
         packets = container.demux(stream)
         while True:
             try:
@@ -186,8 +229,7 @@ class _Decoding:
             if packet is None:
                 return
 
-    def _frame(self, native: Any, index: int) -> Frame:
-        pts, duration = self._clock.next(native.pts, native.duration)
+    def _frame(self, native: Any, index: int, pts: int, duration: int) -> Frame:
         native.pts, native.time_base, native.duration = pts, self._info.time_base, duration
         if (native.colorspace, native.color_range) != (self._color.matrix, self._color.range):
             self._color = frame_color(native, self._info.color.chroma_location)
@@ -211,35 +253,10 @@ class _Decoding:
         wanted = self._formats[name]
         return native if wanted == name else native.reformat(format=wanted, interpolation="BICUBIC")
 
-    def _tell(self, count: int | None) -> None:
+    def _tell(self) -> None:
         if self._damaged:
             self._warnings.append(f"{self._damaged} damaged packets were skipped")
-        promised = self._info.frame_count_from_header or 0
-        if count is not None and count + 1 < promised:
-            self._warnings.append(f"the header promises {promised} frames, {count} could be decoded")
-        if self._clock.repaired:
-            self._warnings.append(
-                f"{self._clock.repaired} time stamps were missing, repeated or out of order; repaired"
-            )
-
-
-class _Clock:
-    """Strictly ascending time stamps out of whatever the decoder gives."""
-
-    def __init__(self, nominal: int) -> None:
-        self._nominal = nominal
-        self._last: int | None = None
-        self._last_duration = nominal
-        self.repaired = 0
-
-    def next(self, pts: int | None, duration: int) -> tuple[int, int]:
-        """The (pts, duration) of the next frame, given what the decoder says of it."""
-        duration = duration if duration > 0 else self._nominal
-        if pts is None or (self._last is not None and pts <= self._last):
-            pts = 0 if self._last is None else self._last + max(1, self._last_duration)
-            self.repaired += 1
-        self._last, self._last_duration = pts, duration
-        return pts, duration
+        self._warnings.extend(self._clock.warnings)
 
 
 def _nominal_duration(info: MediaInfo) -> int:

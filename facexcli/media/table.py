@@ -34,6 +34,11 @@ class FrameTable:
         """The first frame that begins at `pts` or later."""
         return bisect_left(self.pts, pts)
 
+    def index_of(self, pts: int) -> int | None:
+        """The frame that begins at exactly `pts`."""
+        index = self.index_at(pts)
+        return index if self.pts[index : index + 1] == (pts,) else None
+
     def keyframe_before(self, index: int) -> int | None:
         """pts of the last key frame that is shown at `index` or before; None where there is none."""
         if not 0 <= index < len(self.pts):
