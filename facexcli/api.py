@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facexcli.events import Reporter, SilentReporter
 from facexcli.faces.choose import choose_analyzer
-from facexcli.media.probe import probe
+from facexcli.media.picture_files import output_path
+from facexcli.pipeline.inputs import Mapped
+from facexcli.pipeline.output import probe_target
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people
-from facexcli.pipeline.plan import Mapped, plan_mapped_swap, plan_reenact, plan_swap
-from facexcli.pipeline.result import RunResult
+from facexcli.pipeline.plan import plan_mapped_swap, plan_reenact, plan_swap
+from facexcli.pipeline.result import PersonResult, RunResult
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     AnyPath = str | PathLike[str]
     Who = int | str | Path
 
-__all__ = ["RunResult", "analyse", "reenact", "swap"]
+__all__ = ["PersonResult", "RunResult", "analyse", "reenact", "swap"]
 
 
 def swap(
@@ -42,8 +45,9 @@ def swap(
     Args:
         sources: one still, several stills of one person, or a folder of them. For several people at once a mapping
             {who: such sources}; who is a number (int) or a name (str) of `analyse`, or a reference still (Path).
-        target: image or video.
-        output: the file to write; its suffix chooses the container.
+        target: image, video, or a folder of pictures.
+        output: the file to write; its suffix chooses the container. `DIR/%05d.png` and `DIR/` take every frame as a
+            picture, `-` writes Matroska to standard output.
         settings: every option of the command line; defaults when None.
         overwrite: replace a file at `output`.
         reporter: receives progress and warnings.
@@ -54,9 +58,9 @@ def swap(
     settings = settings or Settings()
     if isinstance(sources, Mapping):
         rows = [Mapped(_paths(own), str(who) if isinstance(who, int) else who) for who, own in sources.items()]
-        plan = plan_mapped_swap(rows, Path(target), Path(output), settings)
+        plan = plan_mapped_swap(rows, Path(target), output_path(fspath(output)), settings)
     else:
-        plan = plan_swap(_paths(sources), Path(target), Path(output), settings)
+        plan = plan_swap(_paths(sources), Path(target), output_path(fspath(output)), settings)
     return run(plan, reporter, overwrite)
 
 
@@ -79,7 +83,8 @@ def reenact(
 
     The result has the frames, times and sound of `driving` and the picture of `source`. Raises as `swap` does.
     """
-    return run(plan_reenact(Path(source), Path(driving), Path(output), settings or Settings()), reporter, overwrite)
+    place = output_path(fspath(output))
+    return run(plan_reenact(Path(source), Path(driving), place, settings or Settings()), reporter, overwrite)
 
 
 def analyse(media: AnyPath, *, settings: Settings | None = None, reporter: Reporter | None = None) -> Analysis:
@@ -90,4 +95,4 @@ def analyse(media: AnyPath, *, settings: Settings | None = None, reporter: Repor
     settings = settings or Settings()
     analyzer, _ = choose_analyzer(settings.people.analyzer)
     with closing(analyzer), single_threaded_kernels():
-        return find_people(probe(Path(media)), settings, analyzer, reporter or SilentReporter())
+        return find_people(probe_target(Path(media), settings), settings, analyzer, reporter or SilentReporter())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
+_RATE = re.compile(r"\d{1,9}(/[1-9]\d{0,8}|\.\d{1,9})?", re.ASCII)
+_HIGHEST_RATE = 1000
 _TIME = re.compile(r"(\d+:){0,2}(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
@@ -150,11 +152,23 @@ class RangeSettings(_Group):
         default="", description="only this part, in seconds, hh:mm:ss or #frame"
     )
 
+    fps: Annotated[str, Flag("--fps", "Range and output", "RATE")] = Field(
+        default="", description="frames a second of a folder of pictures (25)"
+    )
+
     @field_validator("trim")
     @classmethod
     def _check(cls, value: str) -> str:
         parse_trim(value)
         return value
+
+    @field_validator("fps", mode="before")
+    @classmethod
+    def _check_fps(cls, value: object) -> object:
+        text = str(value) if isinstance(value, (int, float)) else value  # as TOML may have it
+        if isinstance(text, str):
+            parse_rate(text)
+        return text
 
 
 class EncodeSettings(_Group):
@@ -264,6 +278,25 @@ def parse_trim(text: str) -> tuple[Fraction | int | None, Fraction | int | None]
     if start is not None and stop is not None and isinstance(start, int) is isinstance(stop, int) and stop <= start:
         raise ValueError(f"{text!r} ends before it starts")
     return start, stop
+
+
+def parse_rate(text: str) -> Fraction | None:
+    """Frames a second as 25, 23.976 or 30000/1001; None for ''. Raises ValueError for anything else.
+
+    The decimals that are written for rates of NTSC (23.976, 23.98, 29.97, 59.94 ...) mean those: N * 1000/1001.
+    """
+    if not text:
+        return None
+    if not _RATE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a frame rate; for example 25, 23.976 or 30000/1001")
+    rate = Fraction(text)
+    if not 0 < rate <= _HIGHEST_RATE:
+        raise ValueError(f"{text!r} is not a frame rate between 0 and {_HIGHEST_RATE}")
+    decimals = len(text.partition(".")[2])
+    for whole in (24, 30, 48, 60, 120):
+        if decimals >= 2 and round(Fraction(whole * 1000, 1001), decimals) == rate:
+            return Fraction(whole * 1000, 1001)
+    return rate
 
 
 def _parse_time(text: str) -> Fraction | int | None:

@@ -89,9 +89,9 @@ class MediaInfo:
 
     `rotation_deg` is the clockwise turn (0, 90, 180, 270) that makes a decoded frame upright; `mirrored` says that
     the upright picture is then flipped left to right. Still images have `frame_count_from_header` 1 and no
-    `frame_rate`; their sizes are those after EXIF orientation. A sequence is a folder of pictures.
-    `start_pts` is the first decoded frame's. `display_matrix` holds the nine integers of the container (ISO/IEC 14496-12, 16.16 and 2.30 fixed point), or
-    nothing. `stream_index` is the picture's stream among the container's `streams`.
+    `frame_rate`; their sizes are those after EXIF orientation. A sequence is a folder of pictures. `start_pts` is the
+    first decoded frame's. `display_matrix` holds the nine integers of the container (ISO/IEC 14496-12, 16.16 and 2.30
+    fixed point), or nothing. `stream_index` is the picture's stream among the container's `streams`.
     """
 
     path: Path

@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facexcli.cli.console import VOICE, print_json, print_result, reporting
+from facexcli.cli.piping import check_standard_output, is_standard, piped_input, refuse_standard
 from facexcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from facexcli.cli.options import Choices
+    from facexcli.cli.piping import Input
     from facexcli.pipeline.plan import Plan
 
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="OUT", help="where the result goes; its suffix says the format")
-]
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="OUT",
+        help="where the result goes: the suffix says the format; DIR/%05d.png or DIR/ takes pictures, - is a pipe",
+    ),
+]  # fmt: skip
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace OUT if it exists")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="print the plan as JSON, and do nothing")]
 PlanOption = Annotated[
@@ -31,10 +37,12 @@ PlanOption = Annotated[
 
 def execute(
     task: str,
-    make_plan: Callable[[], Plan],
+    make_plan: Callable[[Path, Path], Plan],
     choices: Choices,
     *,
     given: dict[str, object],
+    moving: Path | None,
+    output: str | None,
     plan_file: Path | None,
     overwrite: bool,
     dry_run: bool,
@@ -42,25 +50,40 @@ def execute(
     """Run the plan of `plan_file`, or the one that `make_plan` makes; print it instead for a dry run.
 
     `given` are the command's own arguments by their name in the usage line: all are needed without a plan file, and
-    none is allowed with one. Raises what the run raises, and UsageError.
+    none is allowed with one. `make_plan` gets the file that `moving` names, which may be standard input, and the place
+    that `output` names. Raises what the run raises, and UsageError.
     """
-    if plan_file is None:
-        _require(given, task)
-        plan = make_plan()
-    else:
+    if plan_file is not None:
         _forbid({**given, **dict.fromkeys(choices.options, True)})
-        plan = _load(plan_file, task)
+        _run_or_show(_load(plan_file, task), choices, None, overwrite, dry_run)
+        return
+    _require(given, task)
+    assert moving is not None and output is not None
+    if dry_run:
+        refuse_standard([moving], "a plan's input", "a video for a run")
+    elif is_standard(output):
+        check_standard_output(choices.as_json)  # before standard input is read
+    with piped_input(moving) as source:
+        from facexcli.media.picture_files import output_path
+
+        _run_or_show(make_plan(source.path, output_path(output)), choices, source, overwrite, dry_run)
+
+
+def _run_or_show(plan: Plan, choices: Choices, source: Input | None, overwrite: bool, dry_run: bool) -> None:
     if dry_run:
         print_result(plan.model_dump_json(indent=2))
         return
     from facexcli.pipeline.run import run
 
+    to_standard_output = is_standard(plan.output)
+    if to_standard_output:
+        check_standard_output(choices.as_json)
     with reporting() as reporter:
-        result = run(plan, reporter=reporter, overwrite=overwrite)
+        result = run(plan, reporter=source.reporter(reporter) if source else reporter, overwrite=overwrite)
     VOICE.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stage_s.items()))
     if choices.as_json:
         print_json(result.as_json())
-    else:
+    elif not to_standard_output:
         print_result(str(result.output))
 
 

@@ -9,6 +9,7 @@ import typer
 
 from facexcli.cli.console import print_json, print_result, reporting
 from facexcli.cli.options import Choices, with_settings
+from facexcli.cli.piping import Input, piped_input
 from facexcli.errors import OutputError
 from facexcli.events import Informed
 
@@ -24,7 +25,7 @@ def register(app: typer.Typer, panel: str) -> None:
 
 @with_settings("people.analyzer", "people.analysis", "look.smooth", "compute.cache_mb", "range", "talk")
 def faces(
-    media: Annotated[Path, typer.Argument(metavar="MEDIA", help="an image or a video")],
+    media: Annotated[Path, typer.Argument(metavar="MEDIA", help="an image, a video, a folder of pictures, or -")],
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="OUT.png", help="draw a contact sheet of the people")
     ] = None,
@@ -45,15 +46,20 @@ def faces(
       facex faces clip.mp4 --sheet faces.png --save clip.faces.json
       facex faces clip.mp4 --analysis clip.faces.json
     """
+    for path in (sheet, save):
+        if path is not None:
+            _check_output(path, media, overwrite)
+    with piped_input(media) as source:
+        _show(source, sheet, save, choices)
+
+
+def _show(source: Input, sheet: Path | None, save: Path | None, choices: Choices) -> None:
     from facexcli.api import analyse
     from facexcli.pipeline.analysis_io import save_analysis
     from facexcli.pipeline.summary import summary
 
-    for path in (sheet, save):
-        if path is not None:
-            _check_output(path, media, overwrite)
     with reporting() as reporter:
-        analysis = analyse(media, settings=choices.settings, reporter=reporter)
+        analysis = analyse(source.path, settings=choices.settings, reporter=source.reporter(reporter))
         if analysis.trim and save is None and choices.settings.people.analysis is None:
             reporter.emit(Informed(f"numbers of {analysis.trim} only: --save the faces and give them to --analysis"))
     if save is not None:

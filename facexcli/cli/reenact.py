@@ -9,6 +9,7 @@ import typer
 
 from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, execute
 from facexcli.cli.options import Choices, with_settings
+from facexcli.cli.piping import refuse_standard
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -25,7 +26,12 @@ def register(app: typer.Typer, panel: str) -> None:
 def reenact(
     source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait: an image or a video")] = None,
     driving: Annotated[
-        Path | None, typer.Option("--driving", metavar="DRIVING", help="the video whose face moves; gives the sound")
+        Path | None,
+        typer.Option(
+            "--driving",
+            metavar="DRIVING",
+            help="the video whose face moves, and gives the sound; a folder of pictures, or - for a pipe",
+        ),
     ] = None,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
@@ -38,17 +44,21 @@ def reenact(
 
     The result has the times and the sound of DRIVING and the picture of SOURCE.
     The options for people and range are about DRIVING.
+    A folder, a pipe and `-o -` are what they are for `facex swap`.
 
     Example:
       facex reenact alice.jpg --driving clip.mp4 -o out.mp4
       facex reenact alice.jpg --driving clip.mp4 -o out.mp4 --trim 2..6
     """
 
-    def make_plan() -> Plan:
+    def make_plan(moving: Path, place: Path) -> Plan:
         from facexcli.pipeline.plan import plan_reenact
 
-        assert source and driving and output
-        return plan_reenact(source, driving, output, choices.settings)
+        assert source
+        return plan_reenact(source, moving, place, choices.settings)
+
+    refuse_standard([source] if source else (), "SOURCE", "DRIVING")
 
     given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving, "-o OUT": output}
-    execute("reenact", make_plan, choices, given=given, plan_file=plan, overwrite=overwrite, dry_run=dry_run)
+    execute("reenact", make_plan, choices, given=given, moving=driving, output=output, plan_file=plan,
+            overwrite=overwrite, dry_run=dry_run)  # fmt: skip

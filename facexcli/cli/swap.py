@@ -9,6 +9,7 @@ import typer
 
 from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, execute
 from facexcli.cli.options import Choices, with_settings
+from facexcli.cli.piping import refuse_standard
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -24,7 +25,9 @@ def swap(
         list[Path] | None,
         typer.Argument(metavar="SOURCE", help="stills of one person, or a folder of them; not with --map"),
     ] = None,
-    target: Annotated[Path | None, typer.Argument(metavar="TARGET", help="an image or a video")] = None,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="TARGET", help="an image, a video, a folder of pictures, or - for a pipe")
+    ] = None,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -36,20 +39,26 @@ def swap(
 
     Everything else of TARGET stays as it is: its frames, times, colours and sound.
     With --map several people get a face each: `facex faces` shows who is there.
+    A folder of pictures is a video of --fps frames a second. A video from a pipe
+    is kept on disk (TMPDIR) while it is worked on. `-o -` writes Matroska as it
+    is encoded: what has gone into a pipe cannot be taken back if the run fails.
 
     Example:
       facex swap alice.jpg clip.mp4 -o out.mp4
       facex swap alice1.jpg alice2.jpg clip.mp4 -o out.mp4 --preset quality
       facex swap clip.mp4 --map alice.jpg=1 --map bob.jpg=2 -o out.mp4
+      facex swap alice.jpg shot/ -o swapped/%05d.png --fps 24
     """
 
-    def make_plan() -> Plan:
+    def make_plan(moving: Path, place: Path) -> Plan:
         from facexcli.pipeline.plan import plan_swap
 
-        assert target and output
-        return plan_swap(sources or (), target, output, choices.settings)
+        return plan_swap(sources or (), moving, place, choices.settings)
+
+    refuse_standard(sources or (), "SOURCE", "TARGET")
 
     given: dict[str, object] = {"SOURCE": sources, "TARGET": target, "-o OUT": output}
     if choices.settings.people.map and not sources:
         del given["SOURCE"]
-    execute("swap", make_plan, choices, given=given, plan_file=plan, overwrite=overwrite, dry_run=dry_run)
+    execute("swap", make_plan, choices, given=given, moving=target, output=output, plan_file=plan,
+            overwrite=overwrite, dry_run=dry_run)  # fmt: skip

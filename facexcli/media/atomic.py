@@ -37,6 +37,11 @@ class AtomicFile:
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
 
+    @property
+    def url(self) -> str:
+        """The temporary file as libav opens it: a colon in its name is no protocol."""
+        return f"file:{self.temporary}"
+
     def commit(self) -> None:
         """Put the file in its place, over an older one. The last moment at which it can fail."""
         try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import av
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from facexcli.media.frames import frame_from_rgb
+from facexcli.media.image import on_white
 from facexcli.media.pixels import LAYOUTS, plane_views
 from facexcli.media.signal import SWS_MATRIX
+from facexcli.media.upright import alpha_plane, has_alpha, upright_pixels
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -29,6 +33,15 @@ class EncoderFormat:
         self._choice = choice
         self._scaler = VideoReformatter()
         self._palettes: _Palettes | None = None
+        self._lost_alpha = ""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What could not be kept so far."""
+        if not self._lost_alpha:
+            return []
+        hint = "--codec ffv1, prores in .mov, vp9 in .webm, and pictures keep it"
+        return [f"{self._choice.encoder} has no transparency: {self._lost_alpha}; {hint}"]
 
     def apply(self, frame: Frame) -> Any:
         """The frame's own libav frame where its format fits, else a converted one."""
@@ -42,12 +55,26 @@ class EncoderFormat:
             return _relabelled(frame, wanted)
         color = self._choice.color
         return self._scaler.reformat(
-            native,
+            native if has_alpha(wanted) else self._opaque(frame),
             format=wanted,
             interpolation=_ACCURATE,
             dst_colorspace=SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
             dst_color_range=color.range or None,
         )
+
+    def _opaque(self, frame: Frame) -> Any:
+        """The frame without its alpha channel. RGB is laid on white; the values under clear pixels mean nothing."""
+        alpha = alpha_plane(frame)
+        if alpha is None or alpha.min() == (1 << LAYOUTS[frame.pix_fmt].bits) - 1:
+            return frame.native
+        if LAYOUTS[frame.pix_fmt].family != "packed":
+            self._lost_alpha = self._lost_alpha or "the alpha channel is left out"
+            return frame.native
+        self._lost_alpha = "clear parts are laid on white"
+        pixels = on_white(upright_pixels(replace(frame, rotation_deg=0, mirrored=False)))
+        laid = frame_from_rgb(pixels, frame.index, frame.pts, frame.time_base, frame.duration).native
+        laid.pts, laid.time_base, laid.duration = frame.pts, frame.time_base, frame.duration
+        return laid
 
 
 class _Palettes:

@@ -14,6 +14,13 @@ _INTERLEAVED = {
     "yuv444p10le": "p410le", "yuv420p12le": "p012le",
 }  # fmt: skip
 _PLANAR = {interleaved: planar for planar, interleaved in _INTERLEAVED.items()}
+# What keeps all of packed RGB where its own arrangement is not taken, or the alpha channel at least.
+_RGB_FORMATS = {
+    ("ffv1", "rgb24"): "bgr0", ("ffv1", "bgr24"): "bgr0", ("ffv1", "rgba"): "bgra",
+    ("prores_ks", "rgba"): "yuva444p10le", ("prores_ks", "bgra"): "yuva444p10le",
+    ("prores_ks", "rgba64le"): "yuva444p10le",
+    ("libvpx-vp9", "rgba"): "yuva420p", ("libvpx-vp9", "bgra"): "yuva420p",
+}  # fmt: skip
 _NEED_EVEN_SIZES = frozenset(("libx264", "libx265"))
 
 
@@ -49,7 +56,7 @@ def choose_format(encoder: str, own: str, wanted: str, width_px: int, height_px:
         if wanted not in accepted:
             raise unknown_name(f"pixel format for {encoder}", wanted, accepted)
         return wanted, []
-    chosen = lossless_format(encoder, own) or nearest_format(own, accepted)
+    chosen = lossless_format(encoder, own) or _RGB_FORMATS.get((encoder, own)) or nearest_format(own, accepted)
     if encoder in _NEED_EVEN_SIZES and "420" in chosen and (width_px % 2 or height_px % 2):
         full = chosen.replace("420", "444")
         return full, [f"{encoder} needs even sizes for {chosen}; {width_px}x{height_px} is written as {full}"]

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -91,7 +91,7 @@ def cached_analysis(
     """
     if not limit_mb:
         return analyse()
-    path = analyses_folder() / f"{_key(info.path, analyzer, smooth, trim)}{_SUFFIX}"
+    path = analyses_folder() / f"{_key(info, analyzer, smooth, trim)}{_SUFFIX}"
     known = _read(path, info, reporter)
     if known is not None:
         reporter.emit(Informed(f"{info.path.name}: its faces are known from an earlier run"))
@@ -135,9 +135,10 @@ def analyses_folder() -> Path:
     return cache_folder() / "analyses"
 
 
-def _key(path: Path, analyzer: Analyzer, smooth: float, trim: str) -> str:
+def _key(info: MediaInfo, analyzer: Analyzer, smooth: float, trim: str) -> str:
     parts = {
-        "content": fingerprint(path),
+        "content": fingerprint(info.path),
+        "sequence_rate": str(info.frame_rate) if info.kind == "sequence" else "",
         "analyzer": analyzer.name,
         "smooth": smooth,
         "trim": trim,
@@ -176,7 +177,7 @@ def _read(path: Path, info: MediaInfo, reporter: Reporter) -> Analysis | None:
         if not path.exists():
             return None  # a cache that may only be read is a cache all the same
     try:
-        return load_analysis(path, info.path)
+        return replace(load_analysis(path, info.path), media=info)
     except FacexError as error:
         reporter.emit(Warned(f"a damaged entry of the cache is made again: {error.message}"))
         return None

@@ -8,20 +8,23 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from facexcli.config import parse_trim
-from facexcli.errors import InputError, OutputError
+from facexcli.errors import InputError, OutputError, UsageError
 from facexcli.events import Informed, Reporter, Warned
 from facexcli.media.atomic import AtomicFile
-from facexcli.media.color import rgb_roi
 from facexcli.media.frames import SRGB
 from facexcli.media.image import color_profile, write_image
+from facexcli.media.picture_files import PicturePattern, PictureWriter
+from facexcli.media.pipe import STANDARD
+from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
+from facexcli.media.sequence import members
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
 from facexcli.pipeline.painter import Job
+from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
 from facexcli.provenance import synthetic_tags, synthetic_xmp
-from facexcli.settings import EncodeSettings
+from facexcli.settings import EncodeSettings, parse_rate, parse_trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,9 +57,17 @@ class Output:
                 raise InputError(f"{info.path}: there is no frame in {self._plan.settings.range.trim}",
                                  "look at its length with `facex faces`")  # fmt: skip
             jobs = make_jobs(chain((first,), reader))
-            counts = self._picture(jobs, painter) if info.kind == "image" else self._video(video, first, jobs, painter)
+            counts = self._written(video, first, jobs, painter)
             self._warn(reader.warnings)
         return counts
+
+    def _written(self, video: VideoFormat, first: Frame, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
+        if self._timeline.kind == "image":
+            return self._picture(jobs, painter)
+        pattern = PicturePattern.of(self._plan.output)
+        if pattern is None:
+            return self._video(video, first, jobs, painter)
+        return self._pictures(pattern, video, jobs, painter)
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -67,7 +78,8 @@ class Output:
         """The timeline as it is: its file, or its range in another encoding where the user asked for one."""
         self.edited = False
         settings = self._plan.settings
-        if not settings.range.trim and settings.output == EncodeSettings():
+        is_file = self._timeline.kind != "sequence" and self._plan.output != STANDARD
+        if is_file and not settings.range.trim and settings.output == EncodeSettings():
             return self._copy()
         return self.write(
             VideoFormat.from_media(self._timeline), lambda frames: (Job(frame, ()) for frame in frames), painter
@@ -93,7 +105,7 @@ class Output:
             self._plan.output,
             video,
             encode_options(self._plan.settings),
-            audio_from=self._timeline.path,
+            audio_from=self._timeline.path if self._timeline.kind == "video" else None,
             start_s=start_s,
             stop_s=stop_s,
             tags=self.provenance,
@@ -106,9 +118,35 @@ class Output:
         return counts
 
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
-        xmp = synthetic_xmp(self._plan.task, self._plan.engine) if self.edited else ""
-        sink = _PictureSink(self._plan.output, xmp, color_profile(self._timeline.path))
-        return render(jobs, painter, sink, self._progress(), self._clock)
+        output, xmp, profile = self._plan.output, self._xmp(), self._profile()
+        sink = PictureSink(output, lambda pixels: write_image(output, pixels, xmp=xmp, icc_profile=profile))
+        counts = render(jobs, painter, sink, self._progress(), self._clock)
+        self._warn(sink.warnings)
+        return counts
+
+    def _pictures(
+        self, pattern: PicturePattern, video: VideoFormat, jobs: Iterator[Job], painter: Painter
+    ) -> RenderCounts:
+        self._reporter.emit(Informed(f"pictures of {video.frame_rate} frames a second, from {pattern.name(1)} on"))
+        self._warn(losses_in_pictures(self._timeline, video, self._plan.settings.output.audio))
+        with PictureWriter(pattern, xmp=self._xmp(), icc_profile=self._profile()) as writer:
+            sink = PictureSink(pattern.path, writer.write)
+            counts = render(jobs, painter, sink, self._progress(), self._clock)
+            with self._clock.measure("finish"):
+                writer.commit()
+        self._warn(sink.warnings)
+        return counts
+
+    def _profile(self) -> bytes:
+        """What the RGB values of the canvas mean, where its pictures say so."""
+        path = self._plan.canvas.path
+        kind = self._timeline.kind if self._plan.driving is None else probe(path).kind
+        if kind == "sequence":
+            path = members(path)[0].path
+        return color_profile(path) if kind in ("image", "sequence") else b""
+
+    def _xmp(self) -> str:
+        return synthetic_xmp(self._plan.task, self._plan.engine) if self.edited else ""
 
     def _progress(self) -> StageProgress:
         return StageProgress(self._reporter, "render", frame_total(self._timeline, FrameRange(self._start, self._stop)))
@@ -129,15 +167,13 @@ class Output:
             self._reporter.emit(Warned(f"{self._timeline.path}: {warning}"))
 
 
-class _PictureSink:
-    """Writes the one frame of a still."""
-
-    def __init__(self, path: Path, xmp: str, profile: bytes) -> None:
-        self._path, self._xmp, self._profile = path, xmp, profile
-
-    def write(self, frame: Frame) -> None:
-        height, width = frame.planes[0].shape[:2]
-        write_image(self._path, rgb_roi(frame, (0, 0, width, height)), xmp=self._xmp, icc_profile=self._profile)
+def probe_target(path: Path, settings: Settings) -> MediaInfo:
+    """What the target or the driving video is. Raises InputError, and UsageError for a rate that it cannot have."""
+    rate = parse_rate(settings.range.fps)
+    info = probe(path, rate)
+    if rate is not None and info.kind != "sequence":
+        raise UsageError(f"--fps is for a folder of pictures, and {path} is none", "leave it out: times are kept")
+    return info
 
 
 def encode_options(settings: Settings) -> EncodeOptions:

@@ -71,7 +71,7 @@ def _analysed(
 
 
 def _saved_people(path: Path, info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter) -> Analysis:
-    analysis = load_analysis(path, info.path)
+    analysis = replace(load_analysis(path, info.path), media=info)
     reporter.emit(Informed(f"faces of {info.path} read from {path}"))
     if analysis.analyzer != analyzer.name:
         raise UsageError(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from facexcli import __version__
 from facexcli.engines.registry import open_engine
-from facexcli.errors import InputError, OutputError, UsageError
-from facexcli.faces.select import NAMELESS, RULES
-from facexcli.media.container import check_file
-from facexcli.media.encoders import choose_encoder
+from facexcli.errors import InputError, UsageError
+from facexcli.media.encoders import CONTAINERS, choose_encoder
 from facexcli.media.image import IMAGE_SUFFIXES
-from facexcli.media.probe import fingerprint, probe
-from facexcli.media.writer import VIDEO_SUFFIXES
-from facexcli.pipeline.output import canvas_format, encode_options
+from facexcli.media.pipe import container_suffix
+from facexcli.media.probe import probe
+from facexcli.pipeline.destination import check_output
+from facexcli.pipeline.inputs import InputFile, Mapped, MappedPerson, check_maps, check_names
+from facexcli.pipeline.output import canvas_format, encode_options, probe_target
 from facexcli.recipes import (
     ATTRIBUTES,
     Attribute,
@@ -30,55 +26,16 @@ from facexcli.recipes import (
     recipe_named,
     with_regions,
 )
-from facexcli.settings import Settings, parse_map
+from facexcli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facexcli.engines.base import EngineSpec
-    from facexcli.types import MediaInfo
 
 _MAP_HINT = "facex swap TARGET --map alice.jpg=1 --map bob.jpg=2 -o OUT; several stills of one person go into a folder"
 SCHEMA_VERSION: Literal[1] = 1
 Task = Literal["swap", "reenact"]
-
-
-class InputFile(BaseModel):
-    """A file that a run reads, and the hash of its content, so that a changed file is noticed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: Path
-    fingerprint: str
-
-    @classmethod
-    def of(cls, path: Path) -> InputFile:
-        """Raises InputError when the file cannot be read."""
-        return cls(path=path, fingerprint=fingerprint(path))
-
-    def check(self) -> None:
-        """Raises InputError when the file is gone or is no longer what the plan was made for."""
-        if fingerprint(self.path) != self.fingerprint:
-            raise InputError(f"{self.path} has changed since the plan was made", "make the plan again with --dry-run")
-
-
-class MappedPerson(BaseModel):
-    """One `--map`: the stills of an identity, and who gets it, by number or name (`person`) or by a reference still."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sources: tuple[InputFile, ...]
-    person: str = ""
-    reference: InputFile | None = None
-
-    @property
-    def who(self) -> str:
-        """What the user typed after the equals sign."""
-        return str(self.reference.path) if self.reference else self.person
-
-    @property
-    def inputs(self) -> tuple[InputFile, ...]:
-        return (*self.sources, *([self.reference] if self.reference else ()))
 
 
 class Plan(BaseModel):
@@ -114,7 +71,12 @@ class Plan(BaseModel):
             raise ValueError("queries and the recipe's rows with 'query' do not match")
         if (self.driving is None) != (self.task == "swap") or not (self.sources or self.maps):
             raise ValueError(f"the files are not those of a {self.task}")
-        _check_maps(self)
+        if self.settings.people.map:
+            raise ValueError("a plan's maps stand in `maps`, not in its settings")
+        if self.maps:
+            if self.sources or self.task != "swap":
+                raise ValueError("--map gives the sources, and only those of a swap")
+            check_maps(self.maps, self.settings.people)
         return self
 
     @property
@@ -157,7 +119,7 @@ def plan_swap(sources: Sequence[Path], target: Path, output: Path, settings: Set
         stills = expand_stills(sources)
         return _plan("swap", stills, target, None, output, settings)
     if sources:
-        raise UsageError(f"--map says which faces there are: {sources[0]} is one too many",
+        raise UsageError(f"--map gives the sources: leave out {sources[0]}",
                          "facex swap TARGET --map SOURCE=WHO --map SOURCE=WHO -o OUT")  # fmt: skip
     rows = [Mapped.parse(text) for text in settings.people.map]
     return plan_mapped_swap(rows, target, output, settings)
@@ -180,24 +142,6 @@ def plan_mapped_swap(rows: Sequence[Mapped], target: Path, output: Path, setting
         return _plan("swap", (), target, None, output, settings, tuple(maps))
     except ValidationError as error:
         raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, "), _MAP_HINT) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """The stills of an identity, and who gets it: a number or a name as text, or a reference still as Path."""
-
-    sources: tuple[Path, ...]
-    who: str | Path
-
-    @classmethod
-    def parse(cls, text: str) -> Mapped:
-        """SOURCE=WHO as it is typed. WHO is a still where there is such a file. Raises InputError."""
-        source, who = parse_map(text)
-        path = Path(who)
-        if path.is_file() or path.name != who or path.suffix.lower() in IMAGE_SUFFIXES:
-            check_file(path)
-            return cls((Path(source),), path)
-        return cls((Path(source),), who)
 
 
 def plan_reenact(source: Path, driving: Path, output: Path, settings: Settings) -> Plan:
@@ -223,10 +167,11 @@ def _plan(
     recipe, query_files = _recipe(task, settings, choice.engine.spec)
     for path in (*(sources if driving is None else ()), *query_files.values()):
         _check_still(path)
-    _check_names(settings, maps)
-    timeline = probe(driving or canvas)
-    if timeline.kind != "image" and output.suffix.lower() in VIDEO_SUFFIXES:
-        choose_encoder(canvas_format(probe(canvas), timeline), encode_options(settings), output.suffix.lower())
+    check_names(settings.people, maps)
+    timeline = probe_target(driving or canvas, settings)
+    if timeline.kind != "image" and container_suffix(output) in CONTAINERS:
+        pictures = canvas_format(timeline if driving is None else probe(canvas), timeline)
+        choose_encoder(pictures, encode_options(settings), container_suffix(output))
     mapped = [item.path for row in maps for item in row.inputs]
     inputs = [*sources, *mapped, canvas, *([driving] if driving else []), *query_files.values()]
     check_output(output, timeline, inputs)
@@ -249,47 +194,6 @@ def _plan(
 def _check_still(path: Path) -> None:
     if probe(path).kind != "image":
         raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
-
-
-def _check_names(settings: Settings, maps: Sequence[MappedPerson]) -> None:
-    """Only a saved analysis has names of the user's own: elsewhere a wrong one need not wait for the analysis."""
-    if settings.people.analysis is not None:
-        return
-    asked = [] if settings.people.faces in RULES else settings.people.faces.split(",")
-    for name in [*asked, *(row.person for row in maps if row.person)]:
-        wanted = name.strip().casefold()
-        if not re.fullmatch(rf"({NAMELESS})?[1-9]\d*", wanted, re.ASCII):
-            near = get_close_matches(wanted, RULES, n=1, cutoff=0.7)
-            raise UsageError(
-                f"{name.strip()!r} is not the number of a person, and without --analysis nobody has a name",
-                f"did you mean {near[0]!r}?" if near else "`facex faces` shows numbers; --analysis FILE knows names",
-            )
-
-
-def _check_maps(plan: Plan) -> None:
-    """Raises ValueError where the maps contradict the plan or each other."""
-    people = plan.settings.people
-    if people.map:
-        raise ValueError("a plan's maps stand in `maps`, not in its settings")
-    if not plan.maps:
-        return
-    if plan.sources or plan.task != "swap":
-        raise ValueError("--map says which faces there are, and only for a swap")
-    if people.faces != "largest" or people.match is not None:
-        raise ValueError(f"--map says whose faces: leave out {'--match' if people.match else '--faces'}")
-    seen: dict[str, MappedPerson] = {}
-    for row in plan.maps:
-        if not row.sources or bool(row.person.strip()) == (row.reference is not None):
-            raise ValueError("each map has sources, and one of person and reference")
-        key = row.reference.fingerprint if row.reference else _person_key(row.person)
-        if key in seen:
-            raise ValueError(f"--map gives two faces to {row.who}")
-        seen[key] = row
-
-
-def _person_key(who: str) -> str:
-    """The same for 1 and "person 1"; anything else that is one person only shows when the people are known."""
-    return who.strip().casefold().removeprefix(NAMELESS)
 
 
 def _recipe(task: Task, settings: Settings, spec: EngineSpec) -> tuple[Recipe, dict[Attribute, Path]]:
@@ -329,34 +233,3 @@ def expand_stills(sources: Sequence[Path]) -> tuple[Path, ...]:
     if not stills:
         raise UsageError("no source picture was given", "facex swap SOURCE... TARGET -o OUT")
     return tuple(stills)
-
-
-def check_output(output: Path, timeline: MediaInfo, inputs: Sequence[Path]) -> None:
-    """Raises OutputError where the result cannot be written, or would replace one of the inputs."""
-    try:
-        _check_output(output, timeline, inputs)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
-
-
-def _check_output(output: Path, timeline: MediaInfo, inputs: Sequence[Path]) -> None:
-    known = IMAGE_SUFFIXES if timeline.kind == "image" else VIDEO_SUFFIXES
-    if output.suffix.lower() not in known:
-        kind = "a picture" if timeline.kind == "image" else "a video"
-        raise OutputError(f"{output}: the result is {kind}, which has no {output.suffix or 'empty'} files",
-                          f"use one of {', '.join(sorted(known))}")  # fmt: skip
-    for path in inputs:
-        if path.exists() and output.exists() and os.path.samefile(path, output):
-            raise OutputError(f"{output} is also an input", "choose another name with -o")
-    if not output.parent.is_dir():
-        raise OutputError(f"{output}: there is no folder {output.parent}", "make the folder first")
-    if output.is_dir():
-        raise OutputError(f"{output} is a folder", "name a file with -o")
-    if not os.access(output.parent, os.W_OK):
-        raise OutputError(f"{output}: the folder {output.parent} cannot be written")
-
-
-def check_free(output: Path, overwrite: bool) -> None:
-    """Raises OutputError when there is a file at `output` that may not be replaced."""
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists", "use --overwrite to replace it")

@@ -17,7 +17,8 @@ from facexcli.media.probe import probe
 from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.cast import cast, load_roles
-from facexcli.pipeline.output import Output, canvas_format
+from facexcli.pipeline.destination import check_free, check_output
+from facexcli.pipeline.output import Output, canvas_format, probe_target
 from facexcli.pipeline.painter import CropShape, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
 from facexcli.pipeline.people import (
@@ -31,7 +32,6 @@ from facexcli.pipeline.people import (
     portrait_still,
     tracks_in_range,
 )
-from facexcli.pipeline.plan import check_free, check_output
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from facexcli.engines.base import Engine
     from facexcli.events import Event, StageName
     from facexcli.faces.base import Analyzer
+    from facexcli.pipeline.cast import Role
     from facexcli.pipeline.painter import FacesByFrame
     from facexcli.pipeline.plan import Plan
     from facexcli.types import Analysis, Crop, Frame, MediaInfo, Track
@@ -55,7 +56,7 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
     Raises a FacexError: OutputError when there is a file at the output and `overwrite` is not given, InputError when an
     input has changed since the plan was made or is damaged, NoFaceError when there is nobody to edit.
     """
-    check_output(plan.output, probe(plan.timeline.path), [item.path for item in plan.inputs])
+    check_output(plan.output, probe_target(plan.timeline.path, plan.settings), [item.path for item in plan.inputs])
     check_free(plan.output, overwrite)
     for item in plan.inputs:
         item.check()
@@ -103,7 +104,7 @@ class _Run:
         )
 
     def _swap(self) -> RenderCounts:
-        info = probe(self._plan.canvas.path)
+        info = probe_target(self._plan.canvas.path, self._settings)
         output = self._output = Output(self._plan, info, self._reporter, self._clock)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
@@ -116,6 +117,7 @@ class _Run:
                 for role, own in cast(roles, analysis, self._settings, self._analyzer)
             ]
         tracks = [track for _, own in parts for track in own]
+        self._warn_of_absence([role for role, own in parts if not own and tracks])
         if not tracks:
             self._allow_no_face(info.path.name)
             return output.unedited(self._painter(CropShape.of(info, self._template, min(sizes_px))))
@@ -141,7 +143,8 @@ class _Run:
 
     def _reenact(self) -> RenderCounts:
         assert self._plan.driving is not None
-        canvas, moving = probe(self._plan.canvas.path), probe(self._plan.driving.path)
+        canvas = probe(self._plan.canvas.path)
+        moving = probe_target(self._plan.driving.path, self._settings)
         output = self._output = Output(self._plan, moving, self._reporter, self._clock)
         match = match_embedding(self._settings, self._analyzer)
         with self._clock.measure("analyse"):
@@ -169,6 +172,12 @@ class _Run:
                 lambda frames: reenact_jobs(pictures, canvas_faces, frames, driving),
                 self._painter(shape),
             )
+
+    def _warn_of_absence(self, roles: Sequence[Role]) -> None:
+        """Somebody is in the file, but not in the range of it that is edited."""
+        for role in roles:
+            if role.mapped is not None:
+                self._reporter.emit(Warned(f"--map ...={role.mapped.who}: not seen in {self._settings.range.trim}"))
 
     def _find_people(self, info: MediaInfo, stage: StageName) -> Analysis:
         named = self._settings.people.faces not in RULES or any(row.person for row in self._plan.maps)

@@ -110,7 +110,7 @@ def test_what_is_not_media_is_one_clear_line(tmp_path: Path, content: bytes, mes
 def test_missing_files_and_folders_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         probe(tmp_path / "missing.mp4")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="no picture in this folder"):
         probe(tmp_path)
 
 
