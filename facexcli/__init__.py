@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from facexcli.api import RunResult, analyse, reenact, swap
+    from facexcli.api import PersonResult, RunResult, analyse, reenact, swap
     from facexcli.config import resolve
     from facexcli.errors import (
         DeviceError,
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     )
     from facexcli.events import Event, Reporter, SilentReporter
     from facexcli.settings import Settings
-    from facexcli.types import Analysis, Face, MediaInfo, Shot, Track
+    from facexcli.types import Analysis, Face, MediaInfo, Person, Shot, Track
 
 _HOMES = {
-    "facexcli.api": ("RunResult", "analyse", "reenact", "swap"),
+    "facexcli.api": ("PersonResult", "RunResult", "analyse", "reenact", "swap"),
     "facexcli.config": ("resolve",),
     "facexcli.errors": (
         "DeviceError", "FacexError", "InputError", "Interrupted", "NoFaceError", "OutputError", "UsageError",
@@ -40,7 +40,7 @@ _HOMES = {
     ),
     "facexcli.events": ("Event", "Reporter", "SilentReporter"),
     "facexcli.settings": ("Settings",),
-    "facexcli.types": ("Analysis", "Face", "MediaInfo", "Shot", "Track"),
+    "facexcli.types": ("Analysis", "Face", "MediaInfo", "Person", "Shot", "Track"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -55,6 +55,8 @@ __all__ = [
     "MediaInfo",
     "NoFaceError",
     "OutputError",
+    "Person",
+    "PersonResult",
     "Reporter",
     "RunResult",
     "Settings",

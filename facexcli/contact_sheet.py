@@ -15,7 +15,7 @@ from facexcli.media.scan import frames_at
 from facexcli.pipeline.summary import person_facts, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from facexcli.types import Analysis, Array, Face, Person
 
@@ -55,7 +55,7 @@ def contact_sheet(analysis: Analysis) -> Array:
         raise NoFaceError(f"{analysis.media.path}: no face to draw on a contact sheet")
     shown = people[:_MOST_PEOPLE]
     moments = {person.number: _moments(analysis, person) for person in shown}
-    faces = _cut_out(analysis, [moment for own in moments.values() for moment in own])
+    faces = _cut_out(analysis, moments)
     left_out = len(people) - len(shown)
     height = _MARGIN_PX + _HEADER_PX + len(shown) * _ROW_PX + (_CAPTION_PX if left_out else 0)
     pen = _Pen(2 * _MARGIN_PX + _LABEL_PX + _FACES * (_FACE_PX + _GAP_PX) - _GAP_PX, height)
@@ -85,17 +85,17 @@ def _likely(slot: Array, seen: Sequence[_Moment]) -> int:
     return min(measured, key=lambda place: abs(place - middle), default=middle)
 
 
-def _cut_out(analysis: Analysis, moments: Sequence[_Moment]) -> dict[tuple[int, int], Array]:
-    """The square around each face, by its frame and the identity of the moment's face."""
-    by_frame: dict[int, list[_Moment]] = {}
-    for moment in moments:
-        by_frame.setdefault(moment.frame, []).append(moment)
-    faces = {}
-    for frame in frames_at(analysis.media.path, list(by_frame)):
-        for moment in by_frame[frame.index]:
-            matrix = _thumbnail_from_frame(analysis, moment.face)
-            faces[frame.index, id(moment.face)] = rgb_crop(frame, matrix, _SCALE * _FACE_PX)
-    return faces
+def _cut_out(analysis: Analysis, moments: Mapping[int, Sequence[_Moment]]) -> dict[tuple[int, int], Array]:
+    """The square around each face, by the person's number and the frame."""
+    by_frame: dict[int, list[tuple[int, Face]]] = {}
+    for number, own in moments.items():
+        for moment in own:
+            by_frame.setdefault(moment.frame, []).append((number, moment.face))
+    return {
+        (number, frame.index): rgb_crop(frame, _thumbnail_from_frame(analysis, face), _SCALE * _FACE_PX)
+        for frame in frames_at(analysis.media.path, list(by_frame))
+        for number, face in by_frame[frame.index]
+    }
 
 
 def _thumbnail_from_frame(analysis: Analysis, face: Face) -> Array:
@@ -146,7 +146,7 @@ def _row(
     left = _MARGIN_PX + _LABEL_PX
     for place, moment in enumerate(moments):
         x = left + place * (_FACE_PX + _GAP_PX)
-        pen.paste(x, top, faces[moment.frame, id(moment.face)])
+        pen.paste(x, top, faces[person.number, moment.frame])
         if analysis.media.kind != "image":
             said = clock(seconds(analysis, moment.frame))
             pen.text(x + _FACE_PX // 2, top + _FACE_PX + 6, said, 12, _PALE, anchor="mt")

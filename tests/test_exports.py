@@ -12,8 +12,8 @@ import facexcli
 
 DOCUMENTED = {
     "Analysis", "DeviceError", "Event", "Face", "FacexError", "InputError", "Interrupted", "MediaInfo", "NoFaceError",
-    "OutputError", "Reporter", "RunResult", "Settings", "Shot", "SilentReporter", "Track", "UsageError", "WeightsError",
-    "__version__", "analyse", "reenact", "resolve", "swap",
+    "OutputError", "Person", "PersonResult", "Reporter", "RunResult", "Settings", "Shot",
+    "SilentReporter", "Track", "UsageError", "WeightsError", "__version__", "analyse", "reenact", "resolve", "swap",
 }  # fmt: skip
 
 

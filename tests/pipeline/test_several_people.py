@@ -266,7 +266,7 @@ def test_sources_beside_a_map_and_maps_of_a_portrait_are_refused(
     pair: Path, sources: tuple[Path, Path], tmp_path: Path
 ) -> None:
     settings = with_flags(map=[f"{sources[0]}=1"])
-    with pytest.raises(UsageError, match="one too many"):
+    with pytest.raises(UsageError, match="leave out"):
         plan_swap([sources[1]], pair, tmp_path / "out.mkv", settings)
     with pytest.raises(UsageError, match="--map is for"):
         plan_reenact(sources[1], pair, tmp_path / "out.mkv", settings)
@@ -287,6 +287,9 @@ def test_numbers_are_those_of_the_whole_clip_whatever_the_range(
     settings = with_flags(trim=f"#{CUT}..", map=[f"{sources[0]}=2"])
     result = swap([], late, tmp_path / "out.mkv", settings=settings)
     assert [(person.number, person.frames, person.painted) for person in result.people] == [(2, CUT, CUT)]
+    settings = with_flags(trim=f"#{CUT}..", map=[f"{sources[0]}=2", f"{sources[1]}=1"])
+    (absent,) = swap([], late, tmp_path / "again.mkv", settings=settings).warnings
+    assert "=1: not seen in #4.." in absent
     with pytest.raises(NoFaceError, match=r"late\.mkv"):
         swap(sources[0], late, tmp_path / "other.mkv", settings=with_flags(trim=f"#{CUT}..", faces="1"))
 
