@@ -108,7 +108,8 @@ def _canvas_of(stills: list[Path], driving: Path | None) -> Path:
 
 def _lines(found: Evaluation) -> Iterator[str]:
     """The table, under 80 columns."""
-    yield f"{found.result}: {found.frame_count} frames, {_people(found)}"
+    frames = "1 frame" if found.frame_count == 1 else f"{found.frame_count} frames"
+    yield f"{found.result}: {frames}, {_people(found)}"
     yield from textwrap.wrap(f"identity: {found.judge}", _WIDTH, subsequent_indent="  ")
     yield ""
     yield f"{'metric':<21}{'value':>8} {'unit':<10}{'':<1}compared"

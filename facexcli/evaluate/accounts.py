@@ -24,8 +24,9 @@ _NOISE_FACTOR = 3.0
 _EDITED_SHARE = 0.05
 _SELF_DISTANCE = 0.5
 _SERIES_KEYS = (
-    "identity_similarity", "identity_distance", "canvas_distance", "pose_error_deg", "expression_error", "flicker",
-    "flicker_reference", "strength", *ANGLES, *(f"{angle}_reference" for angle in ANGLES),
+    "identity_similarity", "identity_distance", "canvas_distance", "pose_error_deg", "pose_motion_error_deg",
+    "expression_error", "flicker", "flicker_reference", "broad_flicker", "broad_flicker_reference", "strength",
+    "changed", *ANGLES, *(f"{angle}_reference" for angle in ANGLES),
 )  # fmt: skip
 
 
@@ -98,8 +99,10 @@ def account_of(measured: Measured, number: int) -> Account:
     changed = np.ones(len(found), bool)
     if measured.is_swap:
         changed = values["change"] > _change_threshold(values["noise"])
+        values["changed"] = np.where(subject.reference.measured, changed, np.nan)
         usual = float(np.median(values["change"][changed])) if changed.any() else float("nan")
         values["strength"] = values["change"] / usual
+        values["seam"] = np.where(changed, values["seam"], np.nan)
     return Account(number, subject, measured.claims[number], values, changed)
 
 

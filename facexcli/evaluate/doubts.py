@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from facexcli.evaluate.values import PersonSeries
     from facexcli.types import Array
 
-_LIMITS = {"pose_error_deg": 8.0, "expression_error": 0.06}
+_LIMITS = {"pose_motion_error_deg": 8.0, "expression_error": 0.06}
 _SAID = {
-    "pose_error_deg": "the head is turned {:.0f} degrees from where it should be",
+    "pose_motion_error_deg": "the head is turned {:.0f} degrees from where it should be",
     "expression_error": "the expression is off by {:.0%} of the eyes' distance",
 }
-_FLICKER_FACTOR, _FLICKER_CODES = 1.6, 2.0
+_FLICKERS = (("flicker", 1.6, 2.0), ("broad_flicker", 2.0, 1.5))
+"""(series, how many times the input's own, and how many code values more): beyond that a viewer would see it."""
 _OUTLIER = 6.0
 """Deviations from the median, in median absolute deviations scaled to a normal distribution's sigma."""
 
@@ -28,18 +29,20 @@ _OUTLIER = 6.0
 def doubtful_frames(account: Account, series: PersonSeries, is_swap: bool) -> Iterator[DoubtfulFrame]:
     """One for each frame with something that is far from what is usual for this person, with all its reasons."""
     reference = account.subject.reference
+    may_be_unchanged = is_swap and not account.is_own_face
     found = np.isfinite(account.subject.found_px[:, 0, 0])
     outliers = {key: _outliers(series.values[key], limit) for key, limit in _LIMITS.items() if key in series.values}
     for row, (frame, time_s) in enumerate(zip(series.frame_indices, series.time_s, strict=True)):
         reasons = []
         if reference.measured[row] and not found[row]:
             reasons.append("no face found in the result")
-        if is_swap and reference.measured[row] and not account.changed[row]:
+        if may_be_unchanged and reference.measured[row] and not account.changed[row]:
             reasons.append("the face is not changed")
         for key, rows in outliers.items():
             if rows[row]:
                 reasons.append(_SAID[key].format(series.values[key][row]))
-        reasons += _identity_reasons(series, row) + _flicker_reasons(series, row)
+        reasons += [] if account.is_own_face else _identity_reasons(series, row)
+        reasons += _flicker_reasons(series, row)
         if reasons:
             yield DoubtfulFrame(int(frame), float(time_s), series.person, "; ".join(reasons))
 
@@ -52,10 +55,12 @@ def _identity_reasons(series: PersonSeries, row: int) -> list[str]:
 
 
 def _flicker_reasons(series: PersonSeries, row: int) -> list[str]:
-    if not {"flicker", "flicker_reference"} <= series.values.keys():
-        return []
-    result, reference = (float(series.values[key][row]) for key in ("flicker", "flicker_reference"))
-    return ["the face flickers"] * (result > _FLICKER_FACTOR * reference + _FLICKER_CODES)
+    for key, factor, codes in _FLICKERS:
+        if {key, f"{key}_reference"} <= series.values.keys():
+            result, reference = (float(series.values[name][row]) for name in (key, f"{key}_reference"))
+            if result > factor * reference + codes:
+                return ["the face flickers"]
+    return []
 
 
 def _outliers(values: Array, limit: float) -> Array:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _FOREIGN_PSNR_DB = 25.0
 _MOVES_DEG = 5.0
+_OWN_FACE = "the source is the canvas's own person: one face cannot be told from the other"
 _NEVER = {
     "gaze_error": "needs Deep3DFaceRecon or DECA coefficients, which facex cannot use yet; 68 points show no iris",
     "lighting_error": "needs Deep3DFaceRecon or DECA coefficients, which facex cannot use yet",
@@ -104,15 +105,15 @@ def _judge_text(measured: Measured, judge: IdentityJudge) -> str:
 
 def _add_identity(sheet: _Sheet, accounts: Sequence[Account], measured: Measured) -> None:
     nobody = "no face of the result could be judged"
-    how = f"result and source, every {EVERY}th frame"
+    how = f"result and source, every {EVERY}th frame" if _longest(accounts) >= EVERY else "result and source"
     sheet.add("identity_similarity", mean(accounts, "identity_similarity"), "cosine", "higher", how, nobody)
     sheet.add("identity_distance", mean(accounts, "identity_distance"), "dlib", "lower", how, nobody)
     if measured.is_swap:
         how = "result and the canvas's own face"
         sheet.add("canvas_distance", mean(accounts, "canvas_distance"), "dlib", "higher", how, nobody)
-        source, canvas = paired(accounts, "identity_distance", "canvas_distance")
+        source, canvas = paired(_others_faces(accounts), "identity_distance", "canvas_distance")
         how = "judged frames nearer to the source than to the canvas"
-        sheet.add("nearer_to_source", _share(source < canvas), "share", "higher", how, nobody)
+        sheet.add("nearer_to_source", _share(source < canvas), "share", "higher", how, _OWN_FACE)
     if measured.gallery is None:
         sheet.missing["retrieval_top1"] = "give a folder of candidate people with --among"
         return
@@ -130,8 +131,12 @@ def _add_motion(sheet: _Sheet, accounts: Sequence[Account], measured: Measured) 
     beside = "result and canvas" if measured.is_swap else "result and driving"
     nobody = "no frame shows the face in both"
     sheet.add("pose_error", mean(accounts, "pose_error_deg"), "deg", "lower", f"turn of the head, {beside}", nobody)
+    value = mean(accounts, "pose_motion_error_deg") if _longest(accounts) > 1 else None
+    how = f"the same from each clip's own median, {beside}"
+    sheet.add("pose_motion_error", value, "deg", "lower", how, "one frame shows no motion")
     few = f"fewer than {LEAST_FRAMES} frames do not tell a face from its expression"
-    how = f"68 points' offsets from the clip's mean face, {beside}"
+    still = mean(accounts, "expression_size") or 0.0
+    how = f"offsets from the clip's mean face, {beside}; a face that does not move would have {still:.3f}"
     sheet.add("expression_error", mean(accounts, "expression_error"), "eye dist.", "lower", how, few)
     if measured.is_swap:
         value = mean(accounts, "landmark_error")
@@ -142,8 +147,8 @@ def _add_motion(sheet: _Sheet, accounts: Sequence[Account], measured: Measured) 
     for angle in ANGLES:
         turns = np.ptp(pooled(accounts, f"{angle}_reference")) if pooled(accounts, angle).size else 0.0
         value = correlation(accounts, angle) if turns > _MOVES_DEG else None
-        how, still = f"over time, {beside}", f"the head turns less than {_MOVES_DEG:.0f} degrees"
-        sheet.add(f"{angle.removesuffix('_deg')}_correlation", value, "", "higher", how, still)
+        how, calm = f"over time, {beside}", f"the head turns less than {_MOVES_DEG:.0f} degrees"
+        sheet.add(f"{angle.removesuffix('_deg')}_correlation", value, "", "higher", how, calm)
 
 
 def _add_steadiness(sheet: _Sheet, accounts: Sequence[Account], measured: Measured) -> None:
@@ -156,12 +161,16 @@ def _add_steadiness(sheet: _Sheet, accounts: Sequence[Account], measured: Measur
     difference = float((result - reference).mean()) if len(result) else None
     sheet.add("flicker_difference", difference, "codes", "lower", how, "needs two frames in a row")
     sheet.add("flicker_ratio", _ratio(result, reference), "", "lower", how, "needs two frames in a row")
+    broad = paired(accounts, "broad_flicker", "broad_flicker_reference")
+    how = "the same without grain: brightness and place"
+    sheet.add("broad_flicker_ratio", _ratio(*broad), "", "lower", how, "needs two frames in a row")
 
 
 def _add_change(sheet: _Sheet, accounts: Sequence[Account]) -> None:
-    visible = [account.changed[account.subject.reference.measured] for account in accounts]
+    visible = [account.changed[account.subject.reference.measured] for account in _others_faces(accounts)]
     how = "frames with a changed face of those that show the face"
-    sheet.add("swap_rate", _share(np.concatenate(visible)), "share", "higher", how, "the canvas shows no face")
+    rate = _share(np.concatenate(visible)) if visible else None
+    sheet.add("swap_rate", rate, "share", "higher", how, _OWN_FACE)
     how = "edge at the rim of the change over the canvas's own edge there"
     sheet.add("seam", median(accounts, "seam"), "", "lower", how, "there is no change with a rim")
 
@@ -193,6 +202,14 @@ def _add_region(sheet: _Sheet, name: str, measured: Measured, regions: Sequence[
     sheet.add(f"{name}_psnr", found.psnr_db if found else None, "dB", "higher", how, nowhere)
     sheet.add(f"{name}_ssim", found.ssim if found else None, "", "higher", how, nowhere)
     sheet.add(f"{name}_rmse", found.rmse if found else None, "codes", "lower", how, nowhere)
+
+
+def _others_faces(accounts: Sequence[Account]) -> list[Account]:
+    return [account for account in accounts if not account.is_own_face]
+
+
+def _longest(accounts: Sequence[Account]) -> int:
+    return max((len(account.subject.reference.frames) for account in accounts), default=0)
 
 
 def _share(hits: Array) -> float | None:

@@ -48,8 +48,12 @@ class PersonSeries:
         values: float32 (N,) each, NaN where a value was not measured. Keys:
             identity_similarity, identity_distance (to the source; every few frames), canvas_distance;
             yaw_deg, pitch_deg, roll_deg of the result, and with the suffix _reference those of the canvas or, in a
-            reenactment, of the driving video; pose_error_deg; expression_error (outer-eye-corner distances);
-            flicker and flicker_reference (8-bit code values); strength (change of the face, 1 as usual for the person).
+            reenactment, of the driving video; pose_error_deg, and pose_motion_error_deg from the clips' own medians;
+            expression_error (outer-eye-corner distances);
+            flicker and flicker_reference (8-bit code values), and broad_flicker, broad_flicker_reference, the same at a
+            low resolution, without grain;
+            strength (change of the face, 1 as usual for the person) and changed (1 or 0), which a reenactment lacks, as
+            it lacks canvas_distance.
     """
 
     person: str

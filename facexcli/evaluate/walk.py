@@ -25,6 +25,7 @@ from facexcli.pipeline.analyse import FrameRange, StageProgress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from facexcli.evaluate.metrics.flicker import Flicker
     from facexcli.evaluate.metrics.identity import IdentityJudge, Portrayal
     from facexcli.evaluate.sightings import Subject
     from facexcli.events import Reporter
@@ -45,6 +46,9 @@ class Trace:
 
     def __getitem__(self, name: str) -> Array:
         return self.values.setdefault(name, np.full(self.length, np.nan))
+
+    def note_flicker(self, suffix: str, row: int, flicker: Flicker) -> None:
+        self["flicker" + suffix][row], self["broad_flicker" + suffix][row] = flicker.all, flicker.broad
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ class Walker:
         trace["change"][row], trace["noise"][row] = change.face, change.noise
         segment = int(reference.segment[row])
         flickers = self._meters[who][0].feed(index, segment, window.landmarks_px, (result, canvas))
-        trace["flicker"][row], trace["flicker_reference"][row] = flickers
+        for suffix, flicker in zip(("", "_reference"), flickers, strict=True):
+            trace.note_flicker(suffix, row, flicker)
         if row % EVERY == 0:
             trace["seam"][row] = seam_of(result, canvas, window.landmarks_px)
 
@@ -152,14 +157,14 @@ class Walker:
         """Each film by its own landmarks, because the faces are at different places and of different people."""
         subject, trace = self._subjects[who], self._traces[who]
         segment = int(subject.reference.segment[row])
-        for name, meter, frame, info, landmarks in (
-            ("flicker", self._meters[who][0], shown, self._result, subject.found_steady_px[row]),
-            ("flicker_reference", self._meters[who][1], beside, self._reference, subject.reference.steady_px[row]),
+        for suffix, meter, frame, info, landmarks in (
+            ("", self._meters[who][0], shown, self._result, subject.found_steady_px[row]),
+            ("_reference", self._meters[who][1], beside, self._reference, subject.reference.steady_px[row]),
         ):
             if np.isfinite(landmarks).all():
                 window = window_of(landmarks, float(info.display_aspect_ratio))
                 view = cut(frame, (info.display_width_px, info.display_height_px), window)
-                (trace[name][row],) = meter.feed(index, segment, window.landmarks_px, (view,))
+                trace.note_flicker(suffix, row, *meter.feed(index, segment, window.landmarks_px, (view,)))
 
     def _judge_identity(self, who: int, row: int, shown: Frame, beside: Frame) -> None:
         subject, trace, source = self._subjects[who], self._traces[who], self._sources[who]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from facexcli.evaluate.metrics.view import beside_face, inside_face
+from facexcli.evaluate.metrics.view import beside_face, coarse, inside_face
 from facexcli.types import Array
 
-_COARSE_PX = 28
-"""Differences are compared at this size: grain and coding noise average out, a new face does not."""
 _RIM_PX, _NEAR_PX, _FAR_PX = 1.5, 4.0, 9.0
+_CODING_SLOPE = 1.0
+"""What coding noise alone makes of a flat wall, in code values a pixel: less is not looked at."""
 _EDGE_SHARE = 0.25
 _LEAST_CODES = 4.0
 _LEAST_PIXELS = 200
@@ -20,7 +20,7 @@ _LEAST_PIXELS = 200
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Mean absolute difference of result and canvas at low resolution, in 8-bit code values.
+    """Mean absolute difference of result and canvas at `view.COARSE_PX`, in 8-bit code values.
 
     face: inside the face's outline. noise: beside the face, where only the encoder was at work; NaN where the view has
     no such place.
@@ -32,10 +32,9 @@ class Change:
 
 def change_of(result: Array, canvas: Array, landmarks_px: Array) -> Change:
     """Compare two views, uint8 (VIEW_PX, VIEW_PX, 3), of the face with these landmarks."""
-    coarse = [_coarse(view) for view in (result, canvas)]
-    difference = np.abs(coarse[0] - coarse[1]).mean(axis=2)
-    inside = _coarse(inside_face(landmarks_px).astype(np.uint8)) > 0.99
-    beside = _coarse(beside_face(landmarks_px).astype(np.uint8)) > 0.99
+    difference = np.abs(coarse(result) - coarse(canvas)).mean(axis=2)
+    inside = coarse(inside_face(landmarks_px).astype(np.uint8)) > 0.99
+    beside = coarse(beside_face(landmarks_px).astype(np.uint8)) > 0.99
     return Change(
         float(difference[inside].mean()) if inside.any() else float("nan"),
         float(difference[beside].mean()) if beside.any() else float("nan"),
@@ -54,18 +53,17 @@ def seam_of(result: Array, canvas: Array, landmarks_px: Array) -> float:
     depth = _signed_depth(changed)
     across = np.stack(_gradients(cv2.GaussianBlur(depth, (0, 0), 2.0)))
     across /= np.maximum(np.linalg.norm(across, axis=0), 1e-6)
-    jumps = [_jump(view, across, depth) for view in (result, canvas)]
+    rim = np.abs(depth) <= _RIM_PX
+    sides = [(side * depth > _NEAR_PX) & (side * depth <= _FAR_PX) for side in (1, -1)]
+    if not all(area.any() for area in sides):
+        return float("nan")
+    jumps = []
+    for view in (result, canvas):
+        luma = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        slope = np.abs((np.stack(_gradients(luma)) * across).sum(axis=0))
+        beside = np.mean([slope[area].mean() for area in sides])
+        jumps.append(float((slope[rim].mean() + _CODING_SLOPE) / (beside + _CODING_SLOPE)))
     return jumps[0] / jumps[1]
-
-
-def _jump(view: Array, across: Array, depth: Array) -> float:
-    luma = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    slope = np.abs((np.stack(_gradients(luma)) * across).sum(axis=0))
-    distance = np.abs(depth)
-    rim = slope[distance <= _RIM_PX].mean()
-    sides = [slope[(side * depth > _NEAR_PX) & (distance <= _FAR_PX)].mean() for side in (1, -1)]
-    # One code value is what coding noise alone makes of a flat wall.
-    return float((rim + 1.0) / (np.mean(sides) + 1.0))
 
 
 def _changed_area(result: Array, canvas: Array, landmarks_px: Array) -> Array | None:
@@ -96,8 +94,3 @@ def _signed_depth(area: Array) -> Array:
 def _gradients(picture: Array) -> tuple[Array, Array]:
     """Along x and y, in units a pixel."""
     return cv2.Scharr(picture, cv2.CV_32F, 1, 0) / 32, cv2.Scharr(picture, cv2.CV_32F, 0, 1) / 32
-
-
-def _coarse(view: Array) -> Array:
-    small: Array = cv2.resize(view.astype(np.float32), (_COARSE_PX, _COARSE_PX), interpolation=cv2.INTER_AREA)
-    return small

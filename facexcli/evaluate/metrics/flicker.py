@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facexcli.evaluate.metrics.view import VIEW_PX, inside_face
+from facexcli.evaluate.metrics.view import VIEW_PX, coarse, inside_face
 from facexcli.geometry.warp import displacement_map, warp_image
 
 if TYPE_CHECKING:
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 _STIFFNESS = 1e-4
 """Of the warp: a single landmark that trembles by a pixel hardly moves the picture under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flicker:
+    """Mean absolute change from the frame before, in 8-bit code values.
+
+    all: of every pixel, grain and coding noise included. broad: at `view.COARSE_PX`, where these average out and a
+    change of brightness or of place does not.
+    """
+
+    all: float
+    broad: float
+
+
+UNKNOWN = Flicker(float("nan"), float("nan"))
 
 
 @dataclass(slots=True)
@@ -37,8 +52,8 @@ class FlickerMeter:
     def __init__(self) -> None:
         self._last: _Last | None = None
 
-    def feed(self, index: int, segment: int, landmarks_px: Array, views: Sequence[Array]) -> list[float]:
-        """The flicker of each film, in 8-bit code values; NaN where the frame before is not of the same segment.
+    def feed(self, index: int, segment: int, landmarks_px: Array, views: Sequence[Array]) -> list[Flicker]:
+        """The flicker of each film; NaN where the frame before is not of the same segment.
 
         Args:
             index: of the frame.
@@ -49,10 +64,14 @@ class FlickerMeter:
         now = [view.astype(np.float32) for view in views]
         last, self._last = self._last, _Last(index, segment, landmarks_px, now)
         if last is None or last.segment != segment or last.index != index - 1:
-            return [float("nan")] * len(views)
+            return [UNKNOWN] * len(views)
         moved = displacement_map(last.landmarks_px, landmarks_px, VIEW_PX, smoothing=_STIFFNESS)
         inside = inside_face(landmarks_px)
-        return [
-            float(np.abs(film - warp_image(before, moved))[inside].mean())
-            for film, before in zip(now, last.views, strict=True)
-        ]
+        inside_coarse = coarse(inside.astype(np.uint8)) > 0.99
+        found = []
+        for film, before in zip(now, last.views, strict=True):
+            difference = film - warp_image(before, moved)
+            broad = np.abs(coarse(difference))[inside_coarse]
+            everywhere = float(np.abs(difference)[inside].mean())
+            found.append(Flicker(everywhere, float(broad.mean()) if broad.size else float("nan")))
+        return found

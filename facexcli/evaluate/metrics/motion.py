@@ -22,10 +22,14 @@ LEAST_FRAMES = 10
 
 
 def motion_series(found_px: Array, reference_px: Array) -> dict[str, Array]:
-    """Angles, pose error, expression error, and openings of eyes and mouth: float64 (T,) each; see `PersonSeries`.
+    """Angles, errors of pose and expression, and openings of eyes and mouth: float64 (T,) each; see `PersonSeries`.
 
-    found_px, reference_px: (T, 68, 2), T > 0, in square pixels, the same frames of both. The expression error is left
-    out below `LEAST_FRAMES`.
+    The pose error is the angle between the two rotations; the pose motion error the distance of the three angles after
+    each film's own median is taken off, so that it forgives another posture at rest. `expression_size` is the
+    expression error that a face would have that does not move at all. Both expressions are left out below
+    `LEAST_FRAMES`.
+
+    found_px, reference_px: (T, 68, 2), T > 0, in square pixels, the same frames of both.
     """
     films = {"": np.asarray(found_px, np.float64), "_reference": np.asarray(reference_px, np.float64)}
     poses = {suffix: fit_poses(points) for suffix, points in films.items()}
@@ -38,6 +42,9 @@ def motion_series(found_px: Array, reference_px: Array) -> dict[str, Array]:
     series["pose_error_deg"] = np.array(
         [rotation_angle_deg(a.rotation, b.rotation) for a, b in zip(poses[""], poses["_reference"], strict=True)]
     )
+    turns = [np.column_stack([series[name + suffix] for name in ANGLES]) for suffix in films]
+    moved = [angles - np.median(angles, axis=0) for angles in turns]
+    series["pose_motion_error_deg"] = np.linalg.norm(moved[0] - moved[1], axis=1)
     series["landmark_error"] = np.array([landmark_error(a, b) for a, b in zip(found_px, reference_px, strict=True)])
     if len(films[""]) >= LEAST_FRAMES:
         faces = [
@@ -45,6 +52,7 @@ def motion_series(found_px: Array, reference_px: Array) -> dict[str, Array]:
             for suffix, film in films.items()
         ]
         series["expression_error"] = expression_errors(*faces)
+        series["expression_size"] = expression_errors(np.zeros_like(faces[1]), faces[1])
     return series
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from facexcli.affine import crop_box, resample, shift, transform_points
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from facexcli.types import Array, Frame
 
 VIEW_PX = 224
+COARSE_PX = 28
+"""At this size grain and coding noise average out; a face, and its place, are still there."""
 _REACH = 2.4
 """Side of a view over the detector's box, which goes from brows to chin: room for the hair and for some background."""
 NEIGHBOURHOOD = 1.35
@@ -65,3 +68,9 @@ def neighbourhood(landmarks_px: Array) -> Array:
     outline = face_outline(landmarks_px)
     middle = outline.mean(axis=0)
     return np.asarray(middle + NEIGHBOURHOOD * (outline - middle))
+
+
+def coarse(picture: Array) -> Array:
+    """Area means of something of a view's size: float32 (COARSE_PX, COARSE_PX) or (COARSE_PX, COARSE_PX, channels)."""
+    means: Array = cv2.resize(picture.astype(np.float32), (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
+    return means
