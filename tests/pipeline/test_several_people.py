@@ -36,6 +36,41 @@ CUT = 4
 """The frame from which on only one of the two is there."""
 
 
+class _Watched(DlibAnalyzer):
+    """Remembers the shapes of the pictures in which it searched or followed a face."""
+
+    shapes: ClassVar[list[tuple[int, ...]]] = []
+
+    def detect(self, rgb: Array, *, thorough: bool = False) -> Any:
+        self.shapes.append(rgb.shape)
+        return super().detect(rgb, thorough=thorough)
+
+    def follow(self, rgb: Array, landmarks_px: Array) -> Any:
+        self.shapes.append(rgb.shape)
+        return super().follow(rgb, landmarks_px)
+
+    def looked_at_the_pair(self) -> bool:
+        """The stills are square; the frames of the pair are much wider than high. Forgets what was seen."""
+        wide = any(shape[1] > 2 * shape[0] for shape in self.shapes)
+        assert self.shapes
+        self.shapes.clear()
+        return wide
+
+    def close(self) -> None:
+        """Its models stay for the next run: loading them takes longer than most tests."""
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> _Watched:
+    return _Watched()
+
+
+@pytest.fixture(autouse=True)
+def _shared_analyzer(analyzer: _Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("facexcli.pipeline.run", "facexcli.api"):
+        monkeypatch.setattr(f"{user}.choose_analyzer", lambda name: (analyzer, "shared by the tests"))
+
+
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared-cache")
@@ -118,9 +153,8 @@ def numbers(pair: Path) -> dict[str, int]:
     return {"woman": woman, "man": man}
 
 
-def _nearest_source(result: Path, sources: tuple[Path, Path]) -> list[int]:
+def _nearest_source(result: Path, sources: tuple[Path, Path], analyzer: DlibAnalyzer) -> list[int]:
     """For the left and the right face of the last frame: which of the sources it is like."""
-    analyzer = DlibAnalyzer()
     known = [find_source_face(read_image(path), analyzer).embedding for path in sources]
     rgb = list(_rgb(result, FRAMES))[-1]
     nearest = []
@@ -128,17 +162,16 @@ def _nearest_source(result: Path, sources: tuple[Path, Path]) -> list[int]:
         embedding = find_source_face(np.ascontiguousarray(half), analyzer).embedding
         assert embedding is not None
         nearest.append(int(np.argmin([embedding_distance(embedding, item) for item in known if item is not None])))
-    analyzer.close()
     return nearest
 
 
 def test_each_person_gets_their_own_face_in_one_pass(
-    pair: Path, sources: tuple[Path, Path], numbers: dict[str, int], tmp_path: Path
+    pair: Path, sources: tuple[Path, Path], numbers: dict[str, int], analyzer: _Watched, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mkv"
     maps = [f"{sources[0]}={numbers['woman']}", f"{sources[1]}=person {numbers['man']}"]
     result = swap([], pair, output, settings=with_flags(map=maps))
-    assert _nearest_source(output, sources) == [0, 1]
+    assert _nearest_source(output, sources, analyzer) == [0, 1]
     assert [(person.frames, person.painted, person.swap_rate) for person in result.people] == [
         (FRAMES, FRAMES, 1.0)
     ] * 2
@@ -150,11 +183,11 @@ def test_each_person_gets_their_own_face_in_one_pass(
 
 
 def test_people_are_meant_by_reference_stills_without_looking_first(
-    pair: Path, sources: tuple[Path, Path], references: tuple[Path, Path], tmp_path: Path
+    pair: Path, sources: tuple[Path, Path], references: tuple[Path, Path], analyzer: _Watched, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mkv"
     swap({references[0]: sources[1], references[1]: [sources[0]]}, pair, output, settings=with_flags())
-    assert _nearest_source(output, sources) == [1, 0]
+    assert _nearest_source(output, sources, analyzer) == [1, 0]
 
 
 def test_one_may_be_left_alone(pair: Path, sources: tuple[Path, Path], numbers: dict[str, int], tmp_path: Path) -> None:
@@ -294,34 +327,11 @@ def test_numbers_are_those_of_the_whole_clip_whatever_the_range(
         swap(sources[0], late, tmp_path / "other.mkv", settings=with_flags(trim=f"#{CUT}..", faces="1"))
 
 
-class _Watched(DlibAnalyzer):
-    """Remembers the shapes of the pictures in which it searched or followed a face."""
-
-    shapes: ClassVar[list[tuple[int, ...]]] = []
-
-    def detect(self, rgb: Array, *, thorough: bool = False) -> Any:
-        self.shapes.append(rgb.shape)
-        return super().detect(rgb, thorough=thorough)
-
-    def follow(self, rgb: Array, landmarks_px: Array) -> Any:
-        self.shapes.append(rgb.shape)
-        return super().follow(rgb, landmarks_px)
-
-    def looked_at_the_pair(self) -> bool:
-        """The stills are square; the frames of the pair are much wider than high. Forgets what was seen."""
-        wide = any(shape[1] > 2 * shape[0] for shape in self.shapes)
-        assert self.shapes
-        self.shapes.clear()
-        return wide
-
-
 @pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Watched:
-    """The analyzer of the runs of this test, which begins with an empty cache."""
+def watched(analyzer: _Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Watched:
+    """The analyzer of the runs of a test that begins with an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    analyzer = _Watched()
     analyzer.shapes.clear()
-    monkeypatch.setattr("facexcli.pipeline.run.choose_analyzer", lambda name: (analyzer, "watched"))
     return analyzer
 
 
@@ -336,6 +346,7 @@ def test_a_saved_analysis_renders_the_same_frames_and_nobody_is_looked_for(
     swap({1: sources[0]}, pair, fresh, settings=with_flags(cache="0"))
     assert watched.looked_at_the_pair()
     save_analysis(analyse(pair), file)
+    watched.shapes.clear()
     swap({1: sources[0]}, pair, saved, settings=with_flags(cache="0", analysis=str(file)))
     assert not watched.looked_at_the_pair()
     assert _same_frames(fresh, saved)
@@ -356,7 +367,7 @@ def test_the_second_run_knows_the_faces_of_the_first(
 
 
 def test_names_of_an_edited_analysis_are_understood(
-    pair: Path, sources: tuple[Path, Path], numbers: dict[str, int], tmp_path: Path
+    pair: Path, sources: tuple[Path, Path], numbers: dict[str, int], analyzer: _Watched, tmp_path: Path
 ) -> None:
     file, output = tmp_path / "faces.json", tmp_path / "out.mkv"
     save_analysis(analyse(pair), file)
@@ -365,7 +376,7 @@ def test_names_of_an_edited_analysis_are_understood(
     settings = with_flags(analysis=str(file), map=[f"{sources[0]}=alice", f"{sources[1]}=Bob"])
     result = swap([], pair, output, settings=settings)
     assert {person.name for person in result.people} == {"Alice", "Bob"}
-    assert _nearest_source(output, sources) == [0, 1]
+    assert _nearest_source(output, sources, analyzer) == [0, 1]
     with pytest.raises(UsageError, match="nobody is called 'Carol'") as caught:
         swap(sources[0], pair, output, settings=with_flags(analysis=str(file), faces="Carol"), overwrite=True)
     assert "(Alice)" in caught.value.hint
