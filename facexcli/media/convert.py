@@ -6,18 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from facexcli.media.frames import frame_from_rgb
+from facexcli.media.gif import GifFrames
 from facexcli.media.image import on_white
 from facexcli.media.pixels import LAYOUTS, plane_views
 from facexcli.media.signal import SWS_MATRIX
 from facexcli.media.upright import alpha_plane, has_alpha, upright_pixels
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from facexcli.media.encoders import EncoderChoice
     from facexcli.types import Frame
 
@@ -32,25 +30,27 @@ class EncoderFormat:
     def __init__(self, choice: EncoderChoice) -> None:
         self._choice = choice
         self._scaler = VideoReformatter()
-        self._palettes: _Palettes | None = None
+        self._gif = GifFrames()
         self._lost_alpha = ""
 
     @property
     def warnings(self) -> list[str]:
         """What could not be kept so far."""
-        if not self._lost_alpha:
-            return []
-        hint = "--codec ffv1, prores in .mov, vp9 in .webm, and pictures keep it"
-        return [f"{self._choice.encoder} has no transparency: {self._lost_alpha}; {hint}"]
+        told = []
+        if self._lost_alpha:
+            hint = "--codec ffv1, prores in .mov, vp9 in .webm, and pictures keep it"
+            told.append(f"{self._choice.encoder} has no transparency: {self._lost_alpha}; {hint}")
+        if self._gif.left_out:
+            told.append(f"{self._gif.left_out} frames were left out: players show 50 frames a second of a GIF at most")
+        return told
 
     def apply(self, frame: Frame) -> Any:
-        """The frame's own libav frame where its format fits, else a converted one."""
+        """The frame's own libav frame where its format fits, else a converted one; None for one that is left out."""
         wanted, native = self._choice.pix_fmt, frame.native
         if native.format.name == wanted:
             return native
         if wanted == "pal8":
-            self._palettes = self._palettes or _Palettes(native, frame.time_base)
-            return self._palettes.apply(native)
+            return self._gif.apply(frame)
         if self._choice.relabels(native.format.name):
             return _relabelled(frame, wanted)
         color = self._choice.color
@@ -75,30 +75,6 @@ class EncoderFormat:
         laid = frame_from_rgb(pixels, frame.index, frame.pts, frame.time_base, frame.duration).native
         laid.pts, laid.time_base, laid.duration = frame.pts, frame.time_base, frame.duration
         return laid
-
-
-class _Palettes:
-    """A palette of its own for each frame, so that none but the current one is held."""
-
-    def __init__(self, native: Any, time_base: Fraction) -> None:
-        graph = Graph()
-        source = graph.add_buffer(width=native.width, height=native.height, format=native.format, time_base=time_base)
-        split, make, use = (
-            graph.add("split"),
-            graph.add("palettegen", "stats_mode=single"),
-            graph.add("paletteuse", "new=1"),
-        )
-        source.link_to(split)
-        split.link_to(use, 0, 0)
-        split.link_to(make, 1, 0)
-        make.link_to(use, 0, 1)
-        use.link_to(graph.add("buffersink"))
-        graph.configure()
-        self._graph = graph
-
-    def apply(self, native: Any) -> Any:
-        self._graph.push(native)
-        return self._graph.pull()
 
 
 def _relabelled(frame: Frame, pix_fmt: str) -> Any:
