@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import queue
 import threading
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 import av
-from av.codec import CodecContext
-from av.codec.context import Flags, ThreadType
 from av.video.frame import PictureType
 
 from facexcli.errors import FacexError, OutputError
 from facexcli.media.atomic import AtomicFile
-from facexcli.media.container import av_reason, is_cover, os_reason
+from facexcli.media.container import av_reason, os_reason
 from facexcli.media.convert import EncoderFormat
 from facexcli.media.encoders import CONTAINERS, EncodeOptions, VideoFormat, choose_encoder
-from facexcli.media.hardware import device_of
-from facexcli.media.hdr import template_header
+from facexcli.media.mp4 import prepare_mp4
+from facexcli.media.pipe import STANDARD, StandardOutput, container_suffix
 from facexcli.media.streams import StreamCopier
+from facexcli.media.video_stream import add_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = frozenset(CONTAINERS)
 _QUEUE_LENGTH = 6
+_LONGEST_REORDERING_S = 3600
 
 
 class VideoWriter:
-    """Encodes frames into `path` in a thread of its own; a context manager.
+    """Encodes frames into `path`, or to standard output for `pipe.STANDARD`, in a thread of its own; a context manager.
 
     The file appears under its name at `commit`, or when the block is left without an exception, and not before; on any
     failure nothing is left behind and an older file stays as it was. Frames keep their time stamps, durations, display
@@ -64,7 +64,7 @@ class VideoWriter:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         options = options or EncodeOptions()
-        suffix = path.suffix.lower()
+        suffix = container_suffix(path)
         if suffix not in CONTAINERS:
             raise OutputError(
                 f"{path}: {suffix or 'no suffix'} is not a kind of video that can be written",
@@ -78,6 +78,7 @@ class VideoWriter:
         self._copier: StreamCopier | None = None
         self._convert = EncoderFormat(self.choice)
         self._constant_rate = suffix == ".avi"
+        self._tick_s = 1 / video.frame_rate if self._constant_rate else video.time_base
         self._last_tick = -1
         self._last_pts = 0
         self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
@@ -85,16 +86,16 @@ class VideoWriter:
         self._error: BaseException | None = None
         self._written = 0
         self._done = False
-        self._file = AtomicFile(path)
+        self._file = StandardOutput() if path == STANDARD else AtomicFile(path)
         try:
-            self._container = av.open(f"file:{self._file.temporary}", "w", format=CONTAINERS[suffix])
-            self._stream, self._encoder = self._add_video(self._container)
+            self._container = av.open(self._file.url, "w", format=CONTAINERS[suffix])
+            self._stream, self._encoder = add_video(self._container, video, self.choice, self._tick_s)
             if audio_from is not None and options.audio == "copy":
                 self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
                 self.warnings.extend(self._copier.warnings)
             self._container.metadata.update(tags or {})
             if CONTAINERS[suffix] in ("mp4", "mov"):
-                self._prepare_mp4(self._container)
+                self.warnings.extend(prepare_mp4(self._container, video.time_base))
             self._container.start_encoding()
         except BaseException as error:
             self._close()
@@ -177,6 +178,8 @@ class VideoWriter:
 
     def _encode(self, frame: Frame) -> None:
         native = self._convert.apply(frame)
+        if native is None:
+            return
         native.pts, native.time_base, native.duration = self._times(frame)
         if self._written and native.pts <= self._last_pts:
             raise OutputError(f"{self.path}: the time stamps of its frames do not ascend")
@@ -193,9 +196,8 @@ class VideoWriter:
         pts = frame.pts - self._shift
         if not self._constant_rate:
             return pts, frame.time_base, frame.duration
-        tick_s = 1 / self.video.frame_rate
-        self._last_tick = max(self._last_tick + 1, round(pts * frame.time_base / tick_s))
-        return self._last_tick, tick_s, 1
+        self._last_tick = max(self._last_tick + 1, round(pts * frame.time_base / self._tick_s))
+        return self._last_tick, self._tick_s, 1
 
     def _finish(self) -> None:
         self._mux(self._encoder.encode(None))
@@ -204,10 +206,14 @@ class VideoWriter:
             self._copier.finish()
             self.warnings.extend(self._copier.warnings[known:])
         self._container.close()
+        self.warnings.extend(self._convert.warnings)
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             packet.stream = self._stream
+            if not 0 <= (packet.pts - packet.dts) * packet.time_base <= _LONGEST_REORDERING_S:
+                # x265 leaves the decoding time of a video of one or two frames to chance; nothing is reordered there.
+                packet.dts = packet.pts
             if self._copier is not None:
                 self._copier.advance(Fraction(packet.dts * packet.time_base))
             self._container.mux_one(packet)
@@ -220,96 +226,15 @@ class VideoWriter:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()
 
-    def _add_video(self, container: Any) -> tuple[Any, Any]:
-        """The stream in the output, and the encoder of its packets."""
-        video, choice = self.video, self.choice
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to stderr by itself; errors only
-        template = self._template(container.format.name)
-        if template is None:
-            stream = container.add_stream(
-                choice.encoder, rate=video.frame_rate, options=dict(choice.options), hwaccel=device_of(choice.encoder)
-            )
-            encoder = stream.codec_context
-            self._prepare(encoder, container.format.name)
-        else:
-            with template:
-                stream = container.add_stream_from_template(template.streams.video[0], opaque=True)
-            encoder = self._opened_encoder(container.format.name)
-            header = stream.codec_context
-            self._describe(header, container.format.name)
-            header.codec_tag, header.extradata = encoder.codec_tag, encoder.extradata
-        stream.time_base = encoder.time_base
-        if video.display_matrix:
-            stream.set_display_matrix(video.display_matrix)
-        return stream, encoder
-
-    def _prepare_mp4(self, container: Any) -> None:
-        """Tags where players look for them, and edit lists that are exact."""
-        tags = container.metadata
-        for name in [name for name in tags if name != name.lower() and name.lower() in _ITUNES_KEYS]:
-            tags.setdefault(name.lower(), tags.pop(name))  # Matroska's are in capitals
-        foreign = [name for name in tags if name not in _ITUNES_KEYS]
-        if foreign and any(is_cover(stream) for stream in container.streams):
-            # The box that takes any name takes no picture.
-            for name in foreign:
-                del tags[name]
-            self.warnings.append(f"these tags were left out: beside a cover picture MP4 takes no {', '.join(foreign)}")
-        elif foreign:
-            container.container_options["movflags"] = "+use_metadata_tags"
-        # Edit lists count in the movie's own ticks; with the default of 1/1000 s a start offset is rounded.
-        container.container_options["movie_timescale"] = str(_movie_timescale(self.video.time_base))
-
-    def _template(self, container: str) -> Any:
-        """What gives the stream its HDR metadata; None where there are none, or no place for them."""
-        video = self.video
-        if not video.hdr.is_static or container == "avi":
-            return None
-        siting = self.choice.color.chroma_location
-        return template_header(self.choice.codec, video.hdr, video.width_px, video.height_px, siting)
-
-    def _opened_encoder(self, container: str) -> Any:
-        encoder: Any = CodecContext.create(self.choice.encoder, "w", device_of(self.choice.encoder))
-        self._prepare(encoder, container)
-        encoder.options = dict(self.choice.options)
-        encoder.flags |= Flags.global_header
-        encoder.open()
-        return encoder
-
-    def _prepare(self, encoder: Any, container: str) -> None:
-        self._describe(encoder, container)
-        encoder.time_base = 1 / self.video.frame_rate if self._constant_rate else self.video.time_base
-        encoder.thread_type = ThreadType.AUTO  # slices alone would cost x264 quality and speed
-        encoder.flags |= Flags.frame_duration
-
-    def _describe(self, context: Any, container: str) -> None:
-        """Say what the pictures are, to an encoder or in a stream's header."""
-        video, choice = self.video, self.choice
-        context.width, context.height, context.pix_fmt = video.width_px, video.height_px, choice.pix_fmt
-        context.framerate = video.frame_rate
-        if choice.codec == "hevc" and container in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # players of Apple take no other
-        context.sample_aspect_ratio = video.sample_aspect_ratio
-        context.color_primaries, context.color_trc = choice.color.primaries, choice.color.transfer
-        context.colorspace, context.color_range = choice.color.matrix, choice.color.range
-
     def _translated(self, error: BaseException) -> BaseException:
         if isinstance(error, FacexError) or not isinstance(error, (av.FFmpegError, OSError, ValueError)):
             return error
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            hint = "let the command after the pipe read to the end"
+            return OutputError("nobody reads standard output any more", hint)
         if isinstance(error, OSError) and error.errno in (2, 13, 17, 20, 27, 28, 30):
             return OutputError(f"{self.path} cannot be written: {os_reason(error)}")
         return OutputError(f"{self.path}: {self.choice.encoder} or its container failed: {av_reason(error)}")
-
-
-_ITUNES_KEYS = frozenset(
-    ("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "description",
-     "synopsis", "lyrics", "show", "episode_id", "network", "grouping", "keywords", "track", "disc", "creation_time",
-     "timecode", "location", "hd_video", "media_type")
-)  # fmt: skip
-
-
-def _movie_timescale(time_base: Fraction) -> int:
-    """Ticks a second of which the stream's ticks are multiples, at least 1000 as is customary."""
-    return time_base.denominator * -(-1000 // time_base.denominator)
 
 
 __all__ = ["VIDEO_SUFFIXES", "EncodeOptions", "VideoFormat", "VideoWriter"]

@@ -187,6 +187,16 @@ def test_containers_and_codecs(make_clip: ClipMaker, tmp_path: Path, suffix: str
     assert sum(1 for _ in frames_of(info.path)) == 10
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
+def test_the_shortest_videos_are_written(make_clip: ClipMaker, tmp_path: Path, codec: str, count: int) -> None:
+    # With a fine time base x265 made up decoding times from memory that nobody had set.
+    source = make_clip("in.mp4", codec="libx264", pts=[3000 * n for n in range(count)], time_base=Fraction(1, 90000))
+    for _ in range(3):
+        pass_through(source, tmp_path / "out.mp4", options=EncodeOptions(codec=codec, preset="ultrafast"))
+        assert [frame.time_s for frame in frames_of(tmp_path / "out.mp4")] == [Fraction(n, 30) for n in range(count)]
+
+
 def test_ten_bits_stay_ten_bits(make_clip: ClipMaker, tmp_path: Path) -> None:
     for codec, expected in (("libx264", "h264"), ("ffv1", "ffv1")):
         source = make_clip(f"{codec}.mkv", codec=codec, pix_fmt="yuv420p10le")
