@@ -95,6 +95,16 @@ def test_a_name_that_is_too_long_stays_in_its_column(analysis: Analysis) -> None
     assert changed[:, 1].max() < 28 + 268
 
 
+def test_names_of_other_scripts_are_legible(analysis: Analysis) -> None:
+    """Letters that a font lacks all look the same."""
+    drawn = [
+        contact_sheet(replace(analysis, people=(replace(analysis.people[0], name=name), analysis.people[1])))
+        for name in ("Анна", "Инна", "Жанна")
+    ]
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
 def test_somebody_without_a_track_has_no_row(analysis: Analysis) -> None:
     emptied = replace(analysis, people=(analysis.people[0], replace(analysis.people[1], track_ids=())))
     assert len(_rows_of(contact_sheet(emptied), GREEN)) == 0
