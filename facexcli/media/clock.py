@@ -14,9 +14,9 @@ _GAP_S = 10
 class Clock:
     """Puts missing, repeated and backward time stamps in order.
 
-    A frame whose time is missing, not later than the one before, or later than the two around it allow, goes halfway
-    between its neighbours, or one frame's duration after the one before, whichever is sooner: so sound stays in step.
-    Where the times start again (joined files), they go on by durations.
+    A frame whose time is missing, not later than the one before, or far beyond the one after, goes halfway between its
+    neighbours, or one frame's duration after the one before, whichever is sooner: so sound stays in step. Where the
+    times start again (joined files), they go on by durations.
 
     `nominal` is the duration of a frame that has none, `start` the time of a first frame that has none, in `time_base`.
     """
@@ -64,7 +64,7 @@ class Clock:
 
     def _between(self, last: int, pts: int | None, following: int | None) -> int:
         end = following if following is not None and following > last else None
-        if pts is not None and pts > last and (end is None or pts <= end):
+        if pts is not None and pts > last and (end is None or pts <= max(end, last + 2 * self._step)):
             return pts
         half = self._step if end is None else (end - last) // 2
         return last + max(1, min(self._step, half))

@@ -36,6 +36,7 @@ _STREAM_KINDS: dict[str, Literal["video", "audio", "subtitle", "data", "attachme
 # Pictures that decode are looked for in this many packets; a file that shows none so far is not worth more.
 _PACKETS_TO_FIRST_PICTURE = 2000
 _PACKETS_FOR_RATE = 250
+_INTERRUPTION_S = 10
 # FFmpeg's default for 4:2:0 is left (H.264, H.265 and MPEG-2 without a signal); these formats put chroma in the middle.
 _CENTERED_CHROMA = frozenset(("mpeg1video", "mjpeg", "h263", "h261", "flv1", "vp6", "theora", "webp"))
 CHROMA_LEFT, CHROMA_CENTER = 1, 2
@@ -198,7 +199,11 @@ def _frame_rate(stream: VideoStream, pts: Sequence[int], time_base: Fraction) ->
     claims = [Fraction(rate) for rate in (stream.guessed_rate, stream.average_rate) if rate]
     if len(pts) < 3 or pts[-1] == pts[0]:
         return claims[0] if claims else None
-    measured = (len(pts) - 1) / ((pts[-1] - pts[0]) * time_base)
+    # Without interruptions: a single long one would make a slow video of any.
+    gaps = [gap for gap in ((after - before) * time_base for before, after in pairwise(pts)) if gap < _INTERRUPTION_S]
+    if not any(gaps):
+        return claims[0] if claims else None
+    measured = len(gaps) / sum(gaps)
     for claim in claims:
         if abs(claim / measured - 1) < Fraction(1, 20):
             return claim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import av
@@ -12,6 +12,7 @@ import av
 from facexcli.media.container import open_input
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from fractions import Fraction
     from pathlib import Path
 
@@ -52,7 +53,7 @@ def frame_table(path: Path, info: MediaInfo) -> FrameTable | None:
     if not _TRUSTED & set(info.container.split(",")) or info.video_codec in _HIDDEN_FRAMES:
         return None
     pts: list[int] = []
-    keyframes: list[int] = []
+    keyframes: list[int] = []  # positions in `pts`
     try:
         with open_input(path) as container:
             for packet in container.demux(container.streams[info.stream_index]):
@@ -60,12 +61,25 @@ def frame_table(path: Path, info: MediaInfo) -> FrameTable | None:
                     continue
                 if packet.pts is None or packet.is_corrupt:
                     return None
-                pts.append(packet.pts)
                 if packet.is_keyframe:
-                    keyframes.append(packet.pts)
+                    keyframes.append(len(pts))
+                pts.append(packet.pts)
     except av.FFmpegError:
         return None
-    pts.sort()
-    if not pts or pts[0] != info.start_pts or any(after == before for before, after in pairwise(pts)):
+    ordered = sorted(pts)
+    if not pts or ordered[0] != info.start_pts or any(after == before for before, after in pairwise(ordered)):
         return None
-    return FrameTable(tuple(pts), tuple(sorted(keyframes)))
+    if not _groups_follow_each_other(pts, keyframes):
+        return None
+    return FrameTable(tuple(ordered), tuple(pts[position] for position in keyframes))
+
+
+def _groups_follow_each_other(pts: Sequence[int], keyframes: Sequence[int]) -> bool:
+    """Whether all that is decoded before a key frame is shown before all that is decoded from it on.
+
+    So it is wherever times are in order, leading pictures included; elsewhere the decoder's times have to be repaired,
+    and the packets do not tell what comes of it.
+    """
+    latest = list(accumulate(pts, max))
+    earliest = list(accumulate(reversed(pts), min))[::-1]
+    return all(latest[position - 1] < earliest[position] for position in keyframes if position)
