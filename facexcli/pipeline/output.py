@@ -111,10 +111,12 @@ class Output:
             tags=self.provenance,
         ) as writer:
             self._reporter.emit(Informed(f"encoder {writer.encoder}"))
+            told = len(writer.warnings)
+            self._warn(writer.warnings)  # before the work, so that it can be stopped
             counts = render(jobs, painter, writer, self._progress(), self._clock)
             with self._clock.measure("finish"):
                 writer.commit()
-            self._warn(writer.warnings)
+            self._warn(writer.warnings[told:])
         return counts
 
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:

@@ -58,8 +58,8 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(
 
 
 def test_an_unknown_encoder_is_refused_before_any_work(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
-    settings = resolve({"codec": "h265"}, cwd=tmp_path, home=tmp_path)
-    with pytest.raises(UsageError, match="h265"):
+    settings = resolve({"codec": "h266"}, cwd=tmp_path, home=tmp_path)
+    with pytest.raises(UsageError, match="h266"):
         plan_swap([portrait], talking_clip, tmp_path / "out.mp4", settings)
 
 
