@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -99,16 +100,28 @@ def _covers(analysis: Analysis, trim: str) -> bool:
     return start >= analysis.shots[0].start and (is_open or (stop is not None and stop <= analysis.shots[-1].stop))
 
 
-def tracks_in_range(tracks: Sequence[Track], info: MediaInfo, trim: str) -> list[Track]:
-    """The tracks, whole, that are seen in the range; an analysis may reach farther than the range that is edited."""
+def within_range(analysis: Analysis, trim: str) -> Analysis:
+    """What the analysis says of a range: its tracks are cut at the ends, and those that lie outside are left out.
+
+    An analysis may reach farther than the range that is edited; who is there, and who is largest, is about the range.
+    """
     if not trim:
-        return list(tracks)
-    start, stop = frame_span(info, trim)
-    return [
-        track
-        for track in tracks
-        if any(start <= index and (stop is None or index < stop) for index in track.frame_indices)
-    ]
+        return analysis
+    start, stop = frame_span(analysis.media, trim)
+    tracks = []
+    for track in analysis.tracks:
+        first = bisect_left(track.frame_indices, start)
+        end = len(track.faces) if stop is None else bisect_left(track.frame_indices, stop)
+        if first < end:
+            part = slice(first, end)
+            tracks.append(replace(track, frame_indices=track.frame_indices[part], faces=track.faces[part]))
+    return replace(analysis, tracks=tuple(tracks))
+
+
+def whole_tracks(analysis: Analysis, parts: Sequence[Track]) -> list[Track]:
+    """The tracks of which `parts` were cut: what smooths a face may look beyond the range."""
+    wanted = {track.id for track in parts}
+    return [track for track in analysis.tracks if track.id in wanted]
 
 
 def frame_span(info: MediaInfo, trim: str) -> tuple[int, int | None]:

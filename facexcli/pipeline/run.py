@@ -30,7 +30,8 @@ from facexcli.pipeline.people import (
     load_still,
     match_embedding,
     portrait_still,
-    tracks_in_range,
+    whole_tracks,
+    within_range,
 )
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
@@ -112,9 +113,9 @@ class _Run:
         asked = {name: load_still(item.path, self._analyzer) for name, item in self._plan.queries.items()}
         with self._clock.measure("analyse"):
             analysis = self._find_people(info, "analyse")
+            there = within_range(analysis, self._settings.range.trim)
             parts = [
-                (role, tracks_in_range(own, info, self._settings.range.trim))
-                for role, own in cast(roles, analysis, self._settings, self._analyzer)
+                (role, whole_tracks(analysis, own)) for role, own in cast(roles, there, self._settings, self._analyzer)
             ]
         tracks = [track for _, own in parts for track in own]
         self._warn_of_absence([role for role, own in parts if not own and tracks])
@@ -150,8 +151,9 @@ class _Run:
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
             analysis = self._find_people(moving, "analyse-driving")
-            movers = chosen_tracks(analysis, self._settings, match, self._analyzer.same_person_distance)
-            movers = tracks_in_range(movers, moving, self._settings.range.trim)
+            there = within_range(analysis, self._settings.range.trim)
+            movers = chosen_tracks(there, self._settings, match, self._analyzer.same_person_distance)
+            movers = whole_tracks(analysis, movers)
         if not movers:
             raise NoFaceError(f"{moving.path}: no face found in the driving video")
         with self._clock.measure("prepare"):

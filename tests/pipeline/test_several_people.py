@@ -327,6 +327,21 @@ def test_numbers_are_those_of_the_whole_clip_whatever_the_range(
         swap(sources[0], late, tmp_path / "other.mkv", settings=with_flags(trim=f"#{CUT}..", faces="1"))
 
 
+def test_a_rule_is_about_the_range_even_with_an_analysis_of_everything(
+    late: Path, sources: tuple[Path, Path], references: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The man is the largest of the clip, but there is only the woman in its second half."""
+    file = tmp_path / "late.json"
+    save_analysis(analyse(late), file)
+    for number, flags in enumerate(({}, {"faces": "first"}, {"match": str(references[0])})):
+        settings = with_flags(analysis=str(file), trim=f"#{CUT}..", **flags)
+        (person,) = swap(sources[0], late, tmp_path / f"{number}.mkv", settings=settings).people
+        assert (person.number, person.painted) == (2, CUT)
+    absent = with_flags(analysis=str(file), trim=f"#{CUT}..", match=str(references[1]))
+    with pytest.raises(NoFaceError, match=r"late\.mkv"):
+        swap(sources[0], late, tmp_path / "absent.mkv", settings=absent)
+
+
 @pytest.fixture
 def watched(analyzer: _Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Watched:
     """The analyzer of the runs of a test that begins with an empty cache."""
