@@ -12,6 +12,7 @@ from facexcli import journal
 from facexcli.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from av.container import InputContainer
@@ -83,6 +84,16 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     if container.streams.audio:
         raise InputError(f"{path} has sound but no picture", "give a video or an image")
     raise InputError(f"{path} has no picture", "give a video or an image")
+
+
+def packets_of(container: InputContainer, streams: Sequence[Any]) -> Iterator[Any]:
+    """The packets of `streams`, and those that end them. Raises FFmpegError where the file cannot be read on."""
+    while True:
+        try:
+            yield from container.demux(streams)
+            return
+        except IndexError:  # PyAV does not know a stream that begins in the middle of a file; its packets are passed by
+            continue
 
 
 def limit_pictures(stream: Any) -> None:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import av
 
 from facexcli.errors import InputError
-from facexcli.media.container import av_reason, check_file, codec_name, open_input, os_reason, picture_stream
+from facexcli.media.container import (
+    av_reason,
+    check_file,
+    codec_name,
+    open_input,
+    os_reason,
+    packets_of,
+    picture_stream,
+)
 from facexcli.media.frames import SRGB, frame_color
 from facexcli.media.hdr import read_chroma_location, read_hdr
 from facexcli.media.image import NotAnImage, facts_of, opened
@@ -167,7 +175,7 @@ def _first_picture(container: InputContainer, stream: VideoStream, path: Path) -
     pts: list[int] = []
     reason = "no packet has a picture"
     try:
-        for packet in islice(container.demux(stream), _PACKETS_TO_FIRST_PICTURE):
+        for packet in islice(packets_of(container, [stream]), _PACKETS_TO_FIRST_PICTURE):
             if packet.pts is not None and packet.size and not packet.is_discard:
                 pts.append(packet.pts)
             if first is None:
@@ -203,7 +211,7 @@ def _frame_rate(stream: VideoStream, pts: Sequence[int], time_base: Fraction) ->
     gaps = [gap for gap in ((after - before) * time_base for before, after in pairwise(pts)) if gap < _INTERRUPTION_S]
     if not any(gaps):
         return claims[0] if claims else None
-    measured = len(gaps) / sum(gaps)
+    measured = len(gaps) / sum(gaps, Fraction(0))
     for claim in claims:
         if abs(claim / measured - 1) < Fraction(1, 20):
             return claim

@@ -13,7 +13,7 @@ from av.codec.context import ThreadType
 
 from facexcli.errors import InputError
 from facexcli.media.clock import Clock
-from facexcli.media.container import av_reason, limit_pictures, open_input
+from facexcli.media.container import av_reason, limit_pictures, open_input, packets_of
 from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
 from facexcli.media.image import read_picture
 from facexcli.media.pixels import editable_format
@@ -211,7 +211,7 @@ class _Decoding:
         stream = container.streams[self._info.stream_index]
         stream.codec_context.thread_type = ThreadType.AUTO
         limit_pictures(stream)
-        packets = container.demux(stream)
+        packets = packets_of(container, [stream])
         while True:
             try:
                 packet = next(packets)

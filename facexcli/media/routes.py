@@ -99,8 +99,11 @@ class SubtitleRoute:
         self._shift = round(start_s / stream.time_base)
 
     def convert(self, packet: Any) -> list[Any]:
-        text = self._source.decode2(packet)
-        if text is None or not len(text):
+        try:
+            text = self._source.decode2(packet)
+        except av.FFmpegError:
+            return []  # a damaged packet
+        if text is None or not len(text) or packet.pts is None:
             return []
         made = self._target.codec_context.encode_subtitle(text)
         made.pts = made.dts = packet.pts - self._shift

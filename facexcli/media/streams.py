@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.stream import Discard
 
-from facexcli.media.container import av_reason, codec_name, is_cover, open_input
+from facexcli.media.container import av_reason, codec_name, is_cover, open_input, packets_of
 from facexcli.media.routes import CopyRoute, Route, SoundRoute, SubtitleRoute, describe, fresh_metadata
 from facexcli.media.timecode import shifted_timecode
 
@@ -100,7 +100,7 @@ class StreamCopier:
         if not streams:
             return
         try:
-            for packet in self._input.demux(streams):
+            for packet in packets_of(self._input, streams):
                 begin_s = _begin_s(packet)
                 if self._stop_s is not None and begin_s is not None and begin_s > self._stop_s + _INTERLEAVING_S:
                     return
@@ -133,6 +133,9 @@ class StreamCopier:
             return
         if stream.type == "video":
             self._add_cover(stream, output)
+            return
+        if _lacks_its_header(stream):
+            self.warnings.append(f"{name} was left out: its header is damaged")
             return
         if container == "avi" and stream.type == "audio" and self._begins_late(stream):
             self._add_converted(stream, output, name, "has no time for sound that begins after the picture")
@@ -219,6 +222,12 @@ class StreamCopier:
 def _begin_s(packet: Any) -> Fraction | None:
     ticks = packet.pts if packet.pts is not None else packet.dts
     return None if ticks is None else Fraction(ticks * packet.time_base)
+
+
+def _lacks_its_header(stream: Any) -> bool:
+    """AAC that does not say what it is, in a container that has a place for that: muxers fail at its first packet."""
+    is_framed = {"mp4", "matroska"} & set(stream.container.format.name.split(","))
+    return bool(is_framed) and codec_name(stream) == "aac" and not stream.codec_context.extradata
 
 
 def _is_taken(stream: Any, output: OutputContainer) -> bool:

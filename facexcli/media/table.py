@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from facexcli.media.container import open_input
+from facexcli.media.container import open_input, packets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def frame_table(path: Path, info: MediaInfo) -> FrameTable | None:
     keyframes: list[int] = []  # positions in `pts`
     try:
         with open_input(path) as container:
-            for packet in container.demux(container.streams[info.stream_index]):
+            for packet in packets_of(container, [container.streams[info.stream_index]]):
                 if not packet.size or packet.is_discard:
                     continue
                 if packet.pts is None or packet.is_corrupt:
