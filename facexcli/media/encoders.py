@@ -265,8 +265,6 @@ def _is_rgb(pix_fmt: str) -> bool:
 def _hdr_warnings(encoder: str, video: VideoFormat, suffix: str) -> list[str]:
     """What the video says of its brightness and will not say any more."""
     transfer, warnings = video.color.transfer, []
-    if transfer in (_PQ, _HLG) and suffix == ".gif":
-        return ["GIF has no HDR: the colours will look pale"]
     for name in video.hdr.dynamic:
         if transfer in (_PQ, _HLG):
             base = "HLG" if transfer == _HLG else "HDR10" if video.hdr.is_static else "PQ"

@@ -13,6 +13,7 @@ import av
 from av.video.frame import PictureType
 
 from facexcli.errors import FacexError, OutputError
+from facexcli.media.as_shown import as_shown, aspect_warnings, shown_format
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import av_reason, os_reason
 from facexcli.media.convert import EncoderFormat
@@ -70,10 +71,12 @@ class VideoWriter:
                 f"{path}: {suffix or 'no suffix'} is not a kind of video that can be written",
                 f"use one of {', '.join(sorted(VIDEO_SUFFIXES))}",
             )
+        video, reasons = shown_format(video, suffix)
+        self._as_shown = bool(reasons)
         self.path = path
         self.video = video
         self.choice = choose_encoder(video, options, suffix)
-        self.warnings: list[str] = list(self.choice.warnings)
+        self.warnings = [*reasons, *self.choice.warnings, *aspect_warnings(video, self.choice.codec, suffix)]
         self._shift = round(start_s / video.time_base) if start_s else 0
         self._copier: StreamCopier | None = None
         self._convert = EncoderFormat(self.choice)
@@ -177,7 +180,7 @@ class VideoWriter:
             self._close()
 
     def _encode(self, frame: Frame) -> None:
-        native = self._convert.apply(frame)
+        native = self._convert.apply(as_shown(frame) if self._as_shown else frame)
         if native is None:
             return
         native.pts, native.time_base, native.duration = self._times(frame)
