@@ -116,8 +116,10 @@ def person_called(people: Sequence[Person], who: str) -> Person:
         if wanted in (str(person.number), person.name.casefold()):
             return person
     said = f"there is no person {wanted}" if wanted.isdecimal() else f"nobody is called {who.strip()!r}"
-    near = get_close_matches(wanted, [*RULES, *(person.name.casefold() for person in people)], n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {who_is_there(people)}"
+    names = {person.name.casefold(): person.name for person in people if not person.name.startswith(NAMELESS)}
+    near = get_close_matches(wanted, [*RULES, *names], n=1, cutoff=0.7)
+    guess = f"did you mean {names.get(near[0], near[0])!r}? " if near else ""
+    hint = f"{guess}there are {who_is_there(people)}"
     raise UsageError(said, hint if people else "no face was found")
 
 

@@ -120,6 +120,10 @@ def test_a_mistyped_rule_is_understood() -> None:
     with pytest.raises(UsageError, match="'larget'") as caught:
         select_tracks(SCENE, "larget")
     assert "'largest'" in caught.value.hint
+    named = [replace(SCENE.people[0], name="Alice"), *SCENE.people[1:]]
+    with pytest.raises(UsageError, match="'alcie'") as caught:
+        person_called(named, "alcie")
+    assert caught.value.hint == "did you mean 'Alice'? there are 1 (Alice), person 2, person 3"
 
 
 def test_a_crowd_is_not_listed_in_full() -> None:
