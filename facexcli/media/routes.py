@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import av
 from av.audio.resampler import AudioResampler
+from av.codec import Codec, CodecContext
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -24,6 +25,8 @@ _QUICKTIME_LANGUAGES = {
 }  # fmt: skip
 
 
+# Shorter ones are roundings of time stamps; longer ones are mistakes in them.
+_LEAST_GAP_S, _LONGEST_GAP_S = Fraction(1, 20), Fraction(3600)
 # What libav calls a number of channels of which nobody said where they are, and what it usually means.
 _USUAL_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
 
@@ -116,25 +119,28 @@ class SubtitleRoute:
 
 
 class SoundRoute:
-    """Sound that the container refuses, decoded and encoded again.
+    """Sound that the container refuses, decoded and encoded again, with silence where packets are missing.
 
-    `from_zero` puts silence before what begins late, for containers that have no time stamps.
+    `from_zero` puts silence before what begins late, too, for containers that have no time stamps. `layout` is what
+    the channels have become. Raises ValueError where the encoder takes nothing like it.
     """
 
     def __init__(
         self, output: OutputContainer, stream: Any, start_s: Fraction, encoder: str, *, from_zero: bool = False
     ) -> None:
         context: Any = stream.codec_context
-        rate = 48000 if encoder == "libopus" else context.sample_rate
+        rates = Codec(encoder, "w").audio_rates
+        rate = context.sample_rate if not rates or context.sample_rate in rates else 48000
+        self.layout = _layout_for(encoder, context.layout.name, rate)
         self._target = cast("Any", output.add_stream(encoder, rate=rate))
-        self._target.codec_context.layout = context.layout.name
+        self._target.codec_context.layout = self.layout
         self._target.codec_context.time_base = Fraction(1, rate)
         describe(self._target, stream, output)
-        self._source = stream
         self._start_s = start_s
         self._resampler: AudioResampler | None = None
         self._samples = 0
-        self._origin: int | None = None
+        self._origin_s: Fraction | None = None
+        self._next_s = Fraction(0)
         self._from_zero = from_zero
 
     def convert(self, packet: Any) -> list[Any]:
@@ -142,10 +148,24 @@ class SoundRoute:
             frames = packet.decode()
         except av.FFmpegError:
             return []  # a damaged packet; its time stays silent
-        return [made for frame in frames for made in self._encode(frame)]
+        return [made for frame in frames for made in self._in_step(frame)]
 
     def flush(self) -> list[Any]:
         return [*self._encode(None), *self._target.encode(None)]
+
+    def _in_step(self, frame: Any) -> list[Any]:
+        begin_s = self._next_s if frame.pts is None else frame.pts * frame.time_base - self._start_s
+        if self._origin_s is None:
+            self._origin_s = self._next_s = Fraction(0) if self._from_zero and begin_s > 0 else begin_s
+        made = []
+        gap_s = begin_s - self._next_s
+        if _LEAST_GAP_S < gap_s < _LONGEST_GAP_S:
+            self._next_s = begin_s
+            while gap_s > 0:
+                made.extend(self._encode(_silence(frame, min(gap_s, Fraction(1)))))
+                gap_s -= 1
+        self._next_s += Fraction(frame.samples, frame.sample_rate)
+        return [*made, *self._encode(frame)]
 
     def _encode(self, frame: Any) -> list[Any]:
         context = self._target.codec_context
@@ -154,19 +174,32 @@ class SoundRoute:
             self._resampler = AudioResampler(
                 context.format.name, context.layout.name, context.sample_rate, context.frame_size or None
             )
-        if frame is not None and self._origin is None:
-            begin_s = (frame.pts or 0) * (frame.time_base or Fraction(1)) - self._start_s
-            self._origin = round(begin_s * context.sample_rate)
-            if self._from_zero and self._origin > 0:
-                silent, self._origin = self._origin, 0
-                return [*self._encode(_silence(frame, Fraction(silent, context.sample_rate))), *self._encode(frame)]
+        origin = round((self._origin_s or 0) * context.sample_rate)
         made = []
         for piece in self._resampler.resample(frame):
-            piece.pts = (self._origin or 0) + self._samples
+            piece.pts = origin + self._samples
             piece.time_base = Fraction(1, context.sample_rate)
             self._samples += piece.samples
             made.extend(self._target.encode(piece))
         return made
+
+
+def _layout_for(encoder: str, own: str, rate: int) -> str:
+    """The layout nearest to `own` with which the encoder opens: Opus wants its rear speakers behind, MP3 has two."""
+    own = _USUAL_LAYOUTS.get(own, own)
+    for name in dict.fromkeys((own, own.replace("(side)", "").replace("(back)", ""), "5.1", "stereo")):
+        trial = CodecContext.create(encoder, "w")
+        assert isinstance(trial, av.AudioCodecContext)
+        formats = trial.codec.audio_formats
+        trial.sample_rate, trial.time_base = rate, Fraction(1, rate)
+        trial.format = formats[0] if formats else "s16"
+        try:
+            trial.layout = name
+            trial.open()
+        except (ValueError, av.FFmpegError):
+            continue
+        return name
+    raise ValueError(f"{encoder} takes no channels like {own}")
 
 
 def _silence(like: Any, length_s: Fraction) -> Any:

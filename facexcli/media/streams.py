@@ -207,9 +207,10 @@ class StreamCopier:
                 raise ValueError("there is no decoder for it")
             if stream.type == "audio":
                 encoder = _AUDIO_ENCODERS.get(container, "aac")
-                self._routes[stream.index] = SoundRoute(
-                    output, stream, self._start_s, encoder, from_zero=container == "avi"
-                )
+                route = SoundRoute(output, stream, self._start_s, encoder, from_zero=container == "avi")
+                self._routes[stream.index] = route
+                if route.layout == "stereo" and stream.codec_context.channels > 2:
+                    encoder = f"{encoder} in stereo"
             else:
                 encoder = _SUBTITLE_ENCODERS[container]
                 self._routes[stream.index] = SubtitleRoute(output, stream, self._start_s, encoder)

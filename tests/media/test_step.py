@@ -157,3 +157,44 @@ def test_a_cut_is_exact_to_the_frame_and_its_sound_to_the_packet(tmp_path: Path)
             begins = [packet.pts * packet.time_base for packet in packets]
         assert 0 <= begins[0] < AAC_PACKET_S
         assert Fraction(4, 5) - AAC_PACKET_S <= begins[-1] < Fraction(4, 5)
+
+
+def test_a_hole_in_converted_sound_stays_a_hole(tmp_path: Path) -> None:
+    whole = flash_and_beep(tmp_path / "whole.mkv", sound="flac")
+    source = tmp_path / "in.mkv"
+    with av.open(str(whole)) as old, av.open(str(source), "w") as new:
+        targets = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in old.streams}
+        for packet in old.demux():
+            time_s = (packet.pts or 0) * packet.time_base
+            if packet.size and not (packet.stream.type == "audio" and Fraction(1) < time_s < Fraction(3, 2)):
+                packet.stream = targets[packet.stream_index]
+                new.mux(packet)
+    target = tmp_path / "out.webm"
+    cut(source, target, None)
+    assert max(abs(each) for each in drift_ms(whole, target)) < 25
+
+
+@pytest.mark.parametrize(("layout", "rate"), [("5.1(side)", 48000), ("7.1", 96000), ("mono", 22050), ("quad", 44100)])
+def test_sound_of_any_shape_is_converted(tmp_path: Path, layout: str, rate: int) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as container:
+        video: Any = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        noise: Any = container.add_stream("pcm_s16le", rate=rate)
+        noise.codec_context.layout = layout
+        for index in range(10):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        channels = len(noise.codec_context.layout.channels)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, rate * 2 // 5 * channels), np.int16), "s16", layout)
+        sound.sample_rate, sound.pts, sound.time_base = rate, 0, Fraction(1, rate)
+        container.mux(noise.encode(sound))
+        container.mux(noise.encode(None))
+    writer = cut(source, tmp_path / "out.webm", None)
+    assert any("converted with libopus" in warning for warning in writer.warnings)
+    with av.open(str(tmp_path / "out.webm")) as container:
+        heard = [frame.samples / frame.sample_rate for frame in container.decode(audio=0)]
+        assert sum(heard) == pytest.approx(0.4, abs=0.03)
+        assert container.streams.audio[0].codec_context.channels == channels
