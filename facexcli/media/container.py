@@ -77,7 +77,7 @@ def picture_stream(container: InputContainer, path: Path) -> VideoStream:
             if stream.width * stream.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: pictures of {stream.width}x{stream.height} are too large, or its header is damaged",
-                    "scale it down to 8192x8192 or less",
+                    "scale it down to 8192x8192 pixels or less",
                 )
             limit_pictures(stream)
             return stream

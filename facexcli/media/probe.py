@@ -191,7 +191,7 @@ def _first_picture(container: InputContainer, stream: VideoStream, path: Path) -
         codec = codec_name(stream) or "unknown format"
         raise InputError(
             f"{path}: no frame of its video ({codec}) can be decoded: {reason}",
-            "it is damaged, encrypted or incomplete",
+            "it is damaged, encrypted, incomplete, or larger than 8192x8192 pixels",
         )
     return first, sorted(pts)
 
