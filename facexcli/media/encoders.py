@@ -184,7 +184,8 @@ def _encoder(video: VideoFormat, options: EncodeOptions, suffix: str) -> tuple[s
         codec, notes = _automatic_codec(video, suffix)
         if name == "auto":
             return SOFTWARE[codec], notes
-        return f"{codec if codec in ('h264', 'hevc', 'av1') else 'hevc'}_{name}", []
+        usual = "av1" if suffix == ".webm" else "hevc"
+        return f"{codec if codec in ('h264', 'hevc', 'av1') else usual}_{name}", []
     name = SOFTWARE.get(name, name)
     if hardware_codec(name):
         return name, []

@@ -122,7 +122,8 @@ class SoundRoute:
     """Sound that the container refuses, decoded and encoded again, with silence where packets are missing.
 
     `from_zero` puts silence before what begins late, too, for containers that have no time stamps. `layout` is what
-    the channels have become. Raises ValueError where the encoder takes nothing like it.
+    the channels have become, `damaged` the number of packets that could not be decoded. Raises ValueError where the
+    encoder takes nothing like it.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class SoundRoute:
         self._target.codec_context.layout = self.layout
         self._target.codec_context.time_base = Fraction(1, rate)
         describe(self._target, stream, output)
+        self.damaged = 0
         self._start_s = start_s
         self._resampler: AudioResampler | None = None
         self._samples = 0
@@ -147,7 +149,8 @@ class SoundRoute:
         try:
             frames = packet.decode()
         except av.FFmpegError:
-            return []  # a damaged packet; its time stays silent
+            self.damaged += 1
+            return []
         return [made for frame in frames for made in self._in_step(frame)]
 
     def flush(self) -> list[Any]:

@@ -83,9 +83,11 @@ class StreamCopier:
     def finish(self) -> None:
         """Copy the rest and flush the converters."""
         self.advance(None)
-        for route in self._routes.values():
+        for index, route in self._routes.items():
             for packet in route.flush():
                 self._output.mux_one(packet)
+            if isinstance(route, SoundRoute) and route.damaged:
+                self.warnings.append(f"audio stream {index}: {route.damaged} damaged packets became silence")
 
     def close(self) -> None:
         self._input.close()

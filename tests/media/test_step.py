@@ -174,6 +174,23 @@ def test_a_hole_in_converted_sound_stays_a_hole(tmp_path: Path) -> None:
     assert max(abs(each) for each in drift_ms(whole, target)) < 25
 
 
+def test_damaged_sound_is_counted_when_it_is_converted(tmp_path: Path) -> None:
+    whole = flash_and_beep(tmp_path / "whole.mkv", sound="flac")
+    source = tmp_path / "in.mkv"
+    with av.open(str(whole)) as old, av.open(str(source), "w") as new:
+        targets = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in old.streams}
+        for number, packet in enumerate(old.demux()):
+            if packet.size:
+                copy = av.Packet(b"\0" * 40 if packet.stream.type == "audio" and number % 9 == 0 else bytes(packet))
+                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+                copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+                copy.stream = targets[packet.stream_index]
+                new.mux(copy)
+    writer = cut(source, tmp_path / "out.webm", None)
+    assert any("damaged packets became silence" in warning for warning in writer.warnings)
+    assert max(abs(each) for each in drift_ms(whole, tmp_path / "out.webm")) < 30
+
+
 @pytest.mark.parametrize(("layout", "rate"), [("5.1(side)", 48000), ("7.1", 96000), ("mono", 22050), ("quad", 44100)])
 def test_sound_of_any_shape_is_converted(tmp_path: Path, layout: str, rate: int) -> None:
     source = tmp_path / "in.mkv"
