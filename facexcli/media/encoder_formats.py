@@ -71,7 +71,8 @@ def nearest_format(own: str, accepted: tuple[str, ...]) -> str:
     chroma = {(2, 2): "420", (2, 1): "422"}.get((layout.sub_x, layout.sub_y), "444")
     if layout.family in ("packed", "gray"):
         chroma = "420"
-    depths = _DEPTHS[8 if layout.bits == 8 else 10 if layout.bits <= 10 else 12]
+    # 16 bits of a picture are room to work in; more than 10 are shown by hardly a player.
+    depths = _DEPTHS[8 if layout.bits == 8 else 10 if layout.bits <= 10 or layout.family == "packed" else 12]
     order = [f"yuv{sampling}p{depth}" for depth in depths for sampling in (chroma, "422", "444", "420")]
     either = (each for name in order for each in (name, _INTERLEAVED.get(name, name)))
     return next((name for name in either if name in accepted), accepted[0] if accepted else "yuv420p")

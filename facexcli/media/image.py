@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
@@ -82,10 +83,10 @@ def picture_facts(path: Path) -> PictureFacts:
 
 def facts_of(picture: Image.Image) -> PictureFacts:
     """The facts of a picture that Pillow has opened and not yet loaded."""
+    bits = 16 if _is_deep(picture) else 8
     width, height = picture.size
     if _turn(picture)[0] % 180:
         width, height = height, width
-    bits = 16 if _is_deep(picture) else 8
     return PictureFacts(width, height, bits, 4 if _has_alpha(picture) else 3)
 
 
@@ -96,10 +97,10 @@ def read_picture(path: Path) -> Array:
     Raises InputError as `read_image` does.
     """
     with opened(path) as picture:
-        if not _is_deep(picture):
-            picture.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(picture), keep_alpha=True))
+        is_deep = _is_deep(picture)
         turn_deg, mirrored = _turn(picture)
+        if not is_deep:
+            return oriented(np.asarray(_to_rgb(picture, keep_alpha=True)), turn_deg, mirrored)
         if picture.mode.startswith("I;16"):
             grey = np.asarray(picture).astype(np.uint16)
             return oriented(np.repeat(grey[..., None], 3, axis=2), turn_deg, mirrored)
@@ -236,7 +237,26 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _turn(picture: Image.Image) -> tuple[int, bool]:
-    return _EXIF_TURNS.get(picture.getexif().get(_ORIENTATION_TAG, 1), (0, False))
+    """(clockwise turn in degrees, then mirrored) that makes the picture upright; its pixels are not decoded for it."""
+    file: Any = picture
+    if picture.format != "PNG" or "exif" in picture.info:
+        exif = picture.getexif()
+    else:  # Pillow would decode it to look behind the pixels
+        exif = Image.Exif()
+        exif.load(_png_exif(file.filename))
+    return _EXIF_TURNS.get(exif.get(_ORIENTATION_TAG, 1), (0, False))
+
+
+def _png_exif(path: str) -> bytes:
+    """The chunk eXIf of a PNG file, which may come last (PNG third edition, 5.6), or nothing."""
+    with open(path, "rb") as file:
+        file.seek(_PNG_HEADER_BYTES)
+        while len(header := file.read(8)) == 8:
+            length = int.from_bytes(header[:4], "big")
+            if header[4:] == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)
+    return b""
 
 
 def _is_deep(picture: Image.Image) -> bool:
