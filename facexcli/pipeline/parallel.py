@@ -7,17 +7,20 @@ import time
 from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_MOST_MARKS = 256
 
 
 def ordered_map(
@@ -58,12 +61,24 @@ def single_threaded_kernels() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Where the clock stood after `frames` frames: seconds since it was made, and those of each stage by its name."""
+
+    frames: int
+    wall_s: float
+    stage_s: Mapping[str, float]
+
+
 class StageClock:
     """Adds up the time that each named part of the work takes, over all threads."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
+        self._made_s = time.perf_counter()
+        self._marks: list[Pace] = []
+        self._every = 1
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
@@ -87,6 +102,24 @@ class StageClock:
                 except StopIteration:
                     return
             yield item
+
+    def mark(self, frames: int) -> None:
+        """Remember where the time stands now that `frames` frames are done; 0 comes first.
+
+        Of a longer video fewer frames are remembered, evenly spread, so that their number is bounded.
+        """
+        if frames % self._every:
+            return
+        with self._lock:
+            self._marks.append(Pace(frames, time.perf_counter() - self._made_s, dict(self._seconds)))
+            if len(self._marks) > _MOST_MARKS:
+                self._marks = self._marks[::2]
+                self._every *= 2
+
+    def pace(self) -> tuple[Pace, ...]:
+        """What was remembered, in order."""
+        with self._lock:
+            return tuple(self._marks)
 
     def seconds(self) -> dict[str, float]:
         """Seconds by name, in the order in which the names first came."""

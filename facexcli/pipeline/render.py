@@ -96,10 +96,12 @@ def render(
     frames = painted = 0
     per_track: Counter[int] = Counter()
     doubts: Counter[str] = Counter()
+    clock.mark(0)
     with closing(ordered_map(painter.paint, clock.timed("decode", jobs), WORKERS, WINDOW)) as results:
         for result in results:
             _write(result, sink, clock)
             frames += 1
+            clock.mark(frames)
             painted += bool(result.track_ids)
             per_track.update(result.track_ids)
             doubts.update(result.warnings)

@@ -12,6 +12,7 @@ from facexcli.faces.select import tracks_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from facexcli.pipeline.parallel import Pace
     from facexcli.pipeline.plan import Plan
     from facexcli.types import Analysis
 
@@ -84,6 +85,7 @@ class RunResult:
         warnings: everything the user was warned of.
         provenance: how the output is marked as synthetic.
         plan: what was run.
+        pace: how the render came on; nothing where no frame was rendered.
     """
 
     output: Path
@@ -98,6 +100,7 @@ class RunResult:
     plan: Plan
     weights: Mapping[str, str] = field(default_factory=dict)
     people: tuple[PersonResult, ...] = ()
+    pace: tuple[Pace, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them."""

@@ -102,6 +102,7 @@ class _Run:
             provenance=self._output.provenance,
             plan=self._plan,
             people=self._people,
+            pace=self._clock.pace(),
         )
 
     def _swap(self) -> RenderCounts:

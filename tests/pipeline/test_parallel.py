@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -69,3 +70,17 @@ def test_the_clock_adds_up_what_each_stage_took() -> None:
     assert clock.seconds() == {"crop": 1.5, "engine": 2.0}
     assert list(clock.timed("decode", [1, 2])) == [1, 2]
     assert clock.seconds()["decode"] >= 0
+
+
+def test_the_pace_of_a_long_run_is_remembered_in_few_evenly_spread_marks() -> None:
+    clock = StageClock()
+    for frames in range(10_000):
+        clock.add("engine", 1.0)
+        clock.mark(frames)
+    pace = clock.pace()
+    assert 100 < len(pace) <= 256
+    assert pace[0].frames == 0
+    assert pace[-1].frames > 9_900
+    assert len({later.frames - earlier.frames for earlier, later in pairwise(pace)}) == 1
+    assert all(mark.stage_s == {"engine": mark.frames + 1} for mark in pace)
+    assert [mark.wall_s for mark in pace] == sorted(mark.wall_s for mark in pace)
