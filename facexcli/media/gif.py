@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from av.filter import Graph
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from facexcli.types import Frame
 
+_TRAILER = b"\x3b"
 _TICK_S = Fraction(1, 100)
 _LEAST_TICKS = 2
 """Browsers show a frame of one tick or none for ten; so what would come sooner after the last one is left out."""
@@ -37,6 +41,18 @@ class GifFrames:
         self._graph = self._graph or _graph(frame)
         self._graph.push(frame.native)
         return self._graph.pull()
+
+
+def add_comment(path: Path, text: str) -> None:
+    """Put a comment (GIF89a, section 24) at the end of a GIF; FFmpeg writes none. Raises OSError."""
+    encoded = text.encode("ascii", "replace")
+    pieces = [encoded[first : first + 255] for first in range(0, len(encoded), 255)]
+    blocks = b"".join(bytes((len(piece),)) + piece for piece in pieces)
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() == _TRAILER:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x21\xfe" + blocks + b"\0" + _TRAILER)
 
 
 def _graph(frame: Frame) -> Graph:

@@ -18,6 +18,7 @@ from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import av_reason, os_reason
 from facexcli.media.convert import EncoderFormat
 from facexcli.media.encoders import CONTAINERS, EncodeOptions, VideoFormat, choose_encoder
+from facexcli.media.gif import add_comment
 from facexcli.media.mp4 import prepare_mp4
 from facexcli.media.pipe import STANDARD, StandardOutput, container_suffix
 from facexcli.media.streams import StreamCopier
@@ -78,6 +79,7 @@ class VideoWriter:
         self.choice = choose_encoder(video, options, suffix)
         self.warnings = [*reasons, *self.choice.warnings, *aspect_warnings(video, self.choice.codec, suffix)]
         self._shift = round(start_s / video.time_base) if start_s else 0
+        self._tags = dict(tags or {})
         self._copier: StreamCopier | None = None
         self._convert = EncoderFormat(self.choice)
         self._constant_rate = suffix == ".avi"
@@ -96,7 +98,7 @@ class VideoWriter:
             if audio_from is not None and options.audio == "copy":
                 self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
                 self.warnings.extend(self._copier.warnings)
-            self._container.metadata.update(tags or {})
+            self._container.metadata.update(self._tags)
             if CONTAINERS[suffix] in ("mp4", "mov"):
                 self.warnings.extend(prepare_mp4(self._container, video.time_base))
             self._container.start_encoding()
@@ -209,6 +211,8 @@ class VideoWriter:
             self._copier.finish()
             self.warnings.extend(self._copier.warnings[known:])
         self._container.close()
+        if isinstance(self._file, AtomicFile) and self._container.format.name == "gif" and "comment" in self._tags:
+            add_comment(self._file.temporary, self._tags["comment"])
         self.warnings.extend(self._convert.warnings)
 
     def _mux(self, packets: list[Any]) -> None:

@@ -78,7 +78,8 @@ class Output:
         """The timeline as it is: its file, or its range in another encoding where the user asked for one."""
         self.edited = False
         settings = self._plan.settings
-        is_file = self._timeline.kind != "sequence" and self._plan.output != STANDARD
+        output = self._plan.output
+        is_file = self._timeline.kind != "sequence" and output != STANDARD and PicturePattern.of(output) is None
         if is_file and not settings.range.trim and settings.output == EncodeSettings():
             return self._copy()
         return self.write(
