@@ -129,7 +129,7 @@ def _around_face(canvas: Crop, unit_px: float) -> _Window:
 def _placed(size_px: int, near: _Window, rgb: Array, alpha: Array) -> Composite:
     """What was worked out in a window, in crop pixels."""
     whole = np.zeros((size_px, size_px, 3), np.float32)
-    whole[near.slices] = np.clip(rgb, 0, 1)
+    np.clip(rgb, 0, 1, out=whole[near.slices])
     whole_alpha = np.zeros((size_px, size_px), np.float32)
     whole_alpha[near.slices] = alpha
     return Composite(whole, _without_rim(whole_alpha))

@@ -12,7 +12,7 @@ from facexcli.media.frames import frame_from_rgb
 from facexcli.media.gif import GifFrames
 from facexcli.media.image import on_white
 from facexcli.media.pixels import LAYOUTS, plane_views
-from facexcli.media.signal import SWS_MATRIX
+from facexcli.media.signal import SWS_MATRIX, assumed_matrix
 from facexcli.media.upright import alpha_plane, has_alpha, upright_pixels
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ACCURATE = (
     Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 )
+_LIMITED = 1
+"""What an unmarked video is taken for."""
 
 
 class EncoderFormat:
@@ -53,13 +55,14 @@ class EncoderFormat:
             return self._gif.apply(frame)
         if self._choice.relabels(native.format.name):
             return _relabelled(frame, wanted)
-        color = self._choice.color
+        color, layout = self._choice.color, LAYOUTS.get(wanted)
+        to_yuv = LAYOUTS[frame.pix_fmt].is_rgb and not (layout is not None and layout.is_rgb)
         return self._scaler.reformat(
             native if has_alpha(wanted) else self._opaque(frame),
             format=wanted,
             interpolation=_ACCURATE,
-            dst_colorspace=SWS_MATRIX.get(color.matrix) if LAYOUTS[frame.pix_fmt].is_rgb else None,
-            dst_color_range=color.range or None,
+            dst_colorspace=SWS_MATRIX[assumed_matrix(color.matrix, native.height)] if to_yuv else None,
+            dst_color_range=color.range or (_LIMITED if to_yuv else None),
         )
 
     def _opaque(self, frame: Frame) -> Any:

@@ -114,10 +114,14 @@ def _system(frame: Frame) -> _System:
 
 
 def _matrix_code(frame: Frame) -> int:
-    """The matrix of the stream; where it is not told, by height, as FFmpeg and players do."""
-    if frame.color.matrix in _LUMA_WEIGHTS:
-        return frame.color.matrix
-    return 6 if frame.native.height <= _SD_HEIGHT_PX else 1
+    return assumed_matrix(frame.color.matrix, frame.native.height)
+
+
+def assumed_matrix(matrix: int, height_px: int) -> int:
+    """A stream's matrix, by its H.273 code; where it is not told, by the height, as FFmpeg and players do."""
+    if matrix in _LUMA_WEIGHTS:
+        return matrix
+    return 6 if height_px <= _SD_HEIGHT_PX else 1
 
 
 @lru_cache(maxsize=64)

@@ -336,3 +336,14 @@ def test_sound_is_written_beside_the_picture_it_belongs_to(make_clip: ClipMaker,
         order = [packet.stream.type for packet in container.demux() if packet.size]
     runs = [order[n : n + 60] for n in range(0, 240, 60)]
     assert all({"video", "audio"} <= set(run) for run in runs), "the streams are not interleaved"
+
+
+@pytest.mark.parametrize("height", [240, 720])
+def test_rgb_frames_in_an_unmarked_stream_keep_their_colours(tmp_path: Path, height: int) -> None:
+    """Reader and writer take an unmarked stream for the same matrix and range."""
+    path, rgb = tmp_path / "red.mp4", np.full((height, 320, 3), (200, 40, 40), np.uint8)
+    with VideoWriter(path, VideoFormat(320, height, "yuv420p", Fraction(1, 25)), EncodeOptions(crf=1)) as writer:
+        for index in range(2):
+            writer.write(frame_from_rgb(rgb, index, index, Fraction(1, 25), 1))
+    with FrameReader(path, probe(path)) as reader:
+        assert np.abs(rgb_roi(next(iter(reader)), (0, 0, 320, height)).astype(int) - rgb).max() <= 3
