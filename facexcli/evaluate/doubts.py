@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from facexcli.evaluate.accounts import Account
+    from facexcli.evaluate.sightings import Subject
     from facexcli.evaluate.values import PersonSeries
-    from facexcli.types import Array
+    from facexcli.types import Array, Box
 
 _LIMITS = {"pose_motion_error_deg": 8.0, "expression_error": 0.06}
 _SAID = {
@@ -44,7 +45,20 @@ def doubtful_frames(account: Account, series: PersonSeries, is_swap: bool) -> It
         reasons += [] if account.is_own_face else _identity_reasons(series, row)
         reasons += _flicker_reasons(series, row)
         if reasons:
-            yield DoubtfulFrame(int(frame), float(time_s), series.person, "; ".join(reasons))
+            yield DoubtfulFrame(
+                int(frame), float(time_s), series.person, "; ".join(reasons), _box_of(account.subject, row, is_swap)
+            )
+
+
+def _box_of(subject: Subject, row: int, is_swap: bool) -> Box | None:
+    """Where to look: the face as found, or in a swap where the canvas has it."""
+    points = subject.found_px[row]
+    if not np.isfinite(points).all():
+        if not is_swap:
+            return None
+        points = subject.reference.landmarks_px[row]
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x0, y0, x1, y1
 
 
 def _identity_reasons(series: PersonSeries, row: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from facexcli.errors import InputError, NoFaceError, UsageError
 from facexcli.evaluate.accounts import Claim, Measured
 from facexcli.evaluate.metrics.identity import IdentityJudge, Portrayal, load_gallery, mean_portrayal
-from facexcli.evaluate.sightings import look, main_sighting, match_by_place, match_by_time, sightings
+from facexcli.evaluate.sightings import first_frame, look, main_sighting, match_by_place, match_by_time, sightings
 from facexcli.evaluate.summary import summarise
 from facexcli.evaluate.values import DoubtfulFrame, Evaluation, Metric, PersonSeries, load_evaluation
 from facexcli.evaluate.walk import Walker
@@ -80,6 +80,13 @@ def evaluate(
         return _Task(result, canvas, driving, part, dlib, judge, reporter).run(given, among, min_face_px)
 
 
+def _shots_of(reference: Analysis, frame_count: int) -> tuple[tuple[int, int], ...]:
+    """The cuts of the reference, counted from the result's first frame; a reenactment may end before it."""
+    start = first_frame(reference)
+    shots = ((shot.start - start, min(shot.stop - start, frame_count)) for shot in reference.shots)
+    return tuple(shot for shot in shots if shot[0] < shot[1])
+
+
 Given = Mapping[str | Path, tuple[Path, ...]]
 
 
@@ -141,6 +148,7 @@ class _Task:
             doubtful=summary.doubtful,
             judge=summary.judge,
             warnings=summary.warnings,
+            shots=_shots_of(expected, shown.frame_count),
         )
 
     def _check_form(self, info: MediaInfo, reference: MediaInfo) -> None:

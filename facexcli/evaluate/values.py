@@ -16,7 +16,7 @@ from facexcli.media.atomic import AtomicFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from facexcli.types import Array
+    from facexcli.types import Array, Box
 
 SCHEMA = "facex-evaluation/1"
 Better = Literal["higher", "lower"]
@@ -67,15 +67,25 @@ class PersonSeries:
         if len(lengths) > 1:
             raise ValueError(f"a series has one length, not {sorted(lengths)}")
 
+    def mean(self, key: str) -> float | None:
+        """The mean of what was measured under `key`; None for nothing."""
+        values = self.values.get(key, np.array([]))
+        known = values[np.isfinite(values)]
+        return float(known.mean(dtype=np.float64)) if len(known) else None
+
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulFrame:
-    """A frame of the result that somebody should look at, and why."""
+    """A frame of the result that somebody should look at, and why.
+
+    box_px: around the landmarks of the face, in pixels of the result; None where the face was not found.
+    """
 
     frame_index: int
     time_s: float
     person: str
     reason: str
+    box_px: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ class Evaluation:
     """All that was measured on one result.
 
     `missing` says of each metric that was not measured why, or what to install. `judge` names what judged identity.
-    `driving` is None for a swap.
+    `driving` is None for a swap. `shots` are the frames [start, stop) between the cuts, as indices of the result's.
     """
 
     result: Path
@@ -97,6 +107,7 @@ class Evaluation:
     doubtful: tuple[DoubtfulFrame, ...] = ()
     judge: str = ""
     warnings: tuple[str, ...] = field(default=())
+    shots: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes and every parser reads: NaN is null, infinity the text "inf"."""
@@ -115,10 +126,17 @@ class Evaluation:
             "missing": dict(self.missing),
             "people": [_series_to_json(series) for series in self.people],
             "doubtful": [
-                {"frame_index": d.frame_index, "time_s": d.time_s, "person": d.person, "reason": d.reason}
+                {
+                    "frame_index": d.frame_index,
+                    "time_s": d.time_s,
+                    "person": d.person,
+                    "reason": d.reason,
+                    "box_px": None if d.box_px is None else [round(edge, 1) for edge in d.box_px],
+                }
                 for d in self.doubtful
             ],
             "warnings": list(self.warnings),
+            "shots": [list(shot) for shot in self.shots],
         }
 
     @staticmethod
@@ -171,12 +189,20 @@ def _from_json(document: Mapping[str, Any]) -> Evaluation:
         missing=dict(document["missing"]),
         people=tuple(_series_from_json(item) for item in document["people"]),
         doubtful=tuple(
-            DoubtfulFrame(int(d["frame_index"]), float(d["time_s"]), d["person"], d["reason"])
+            DoubtfulFrame(int(d["frame_index"]), float(d["time_s"]), d["person"], d["reason"], _box(d["box_px"]))
             for d in document["doubtful"]
         ),
         judge=document["judge"],
         warnings=tuple(document["warnings"]),
+        shots=tuple((int(start), int(stop)) for start, stop in document["shots"]),
     )
+
+
+def _box(edges: list[float] | None) -> Box | None:
+    if edges is None:
+        return None
+    x0, y0, x1, y1 = map(float, edges)
+    return x0, y0, x1, y1
 
 
 def _series_to_json(series: PersonSeries) -> dict[str, Any]:
