@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from facexcli.evaluate.values import Evaluation, Metric
 
 _WIDTH = 79
-_HOW_AT = 41
 _MOST_DOUBTS = 12
+_COLUMNS = {
+    "changed": "changed",
+    "distance": "identity_distance",
+    "to canvas": "canvas_distance",
+    "pose": "pose_error_deg",
+    "expression": "expression_error",
+}
+"""Of the table of people: the title, and the series whose mean is shown."""
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -115,6 +122,9 @@ def _lines(found: Evaluation) -> Iterator[str]:
     yield f"{'metric':<21}{'value':>8} {'unit':<10}{'':<1}compared"
     for name, metric in found.metrics.items():
         yield from _row(name, metric)
+    if len(found.people) > 1:
+        yield ""
+        yield from _people_table(found)
     yield ""
     yield "not measured"
     for name, reason in found.missing.items():
@@ -127,6 +137,15 @@ def _lines(found: Evaluation) -> Iterator[str]:
             yield from textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
         if len(found.doubtful) > _MOST_DOUBTS:
             yield f"  and {len(found.doubtful) - _MOST_DOUBTS} more; --json or --save has all"
+
+
+def _people_table(found: Evaluation) -> Iterator[str]:
+    """What tells people apart; the figures above are over all of them."""
+    yield f"{'':<21}" + "".join(f"{title:>11}" for title in _COLUMNS)
+    for series in found.people:
+        means = [series.mean(key) for key in _COLUMNS.values()]
+        cells = ["" if mean is None else f"{mean:.3f}" for mean in means]
+        yield f"{series.person[:20]:<21}" + "".join(f"{cell:>11}" for cell in cells)
 
 
 def _row(name: str, metric: Metric) -> Iterator[str]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 EVERY = 5
 """Identity and the seam are judged in every so many frames: they cost ten times the rest, and change slowly."""
+_CANVAS_EVERY = 15
 WHOLE_FRAMES = 30
 """So many whole frames are compared at most, spread over the clip."""
 
@@ -68,7 +69,7 @@ class Walker:
         result, reference: what is compared; the reference is the canvas, or the driving video of a reenactment.
         part: of the reference.
         subjects: who is measured.
-        sources: of each subject who it should be, or None for nobody in particular.
+        sources: of each subject who it should be.
         same_pictures: whether the result shows the reference's own pictures: a swap, and not a reenactment.
     """
 
@@ -78,7 +79,7 @@ class Walker:
         reference: MediaInfo,
         part: FrameRange,
         subjects: Sequence[Subject],
-        sources: Sequence[Portrayal | None],
+        sources: Sequence[Portrayal],
         judge: IdentityJudge,
         *,
         same_pictures: bool,
@@ -89,6 +90,7 @@ class Walker:
         self._traces = tuple(Trace(len(subject.reference.frames)) for subject in subjects)
         self._rows = [{int(f): row for row, f in enumerate(s.reference.frames)} for s in subjects]
         self._meters = [(FlickerMeter(), FlickerMeter()) for _ in subjects]
+        self._canvas_seen: dict[int, tuple[int, int, Portrayal]] = {}
         self._regions = RegionMeter(1 + 2 * len(subjects))
         self._portrayals: tuple[list[Portrayal], ...] = tuple([] for _ in subjects)
 
@@ -170,14 +172,21 @@ class Walker:
         subject, trace, source = self._subjects[who], self._traces[who], self._sources[who]
         seen = self._portray(shown, self._result, subject.found_px[row])
         self._portrayals[who].append(seen)
-        if source is not None:
-            trace["identity_similarity"][row] = similarity(seen, source)
-            trace["identity_distance"][row] = distance(seen, source)
+        trace["identity_similarity"][row] = similarity(seen, source)
+        trace["identity_distance"][row] = distance(seen, source)
         if self._same_pictures:
-            own = self._portray(beside, self._reference, subject.reference.landmarks_px[row])
+            own = self._canvas_portrayal(who, row, beside)
             trace["canvas_distance"][row] = distance(seen, own)
-            if source is not None:
-                trace["source_canvas_distance"][row] = distance(source, own)
+            trace["source_canvas_distance"][row] = distance(source, own)
+
+    def _canvas_portrayal(self, who: int, row: int, beside: Frame) -> Portrayal:
+        """Who is in the canvas, which need not be asked as often: it is one person as long as it is one track."""
+        reference = self._subjects[who].reference
+        segment, since, portrayal = self._canvas_seen.get(who, (None, 0, None))
+        if portrayal is None or segment != reference.segment[row] or row - since >= _CANVAS_EVERY:
+            portrayal = self._portray(beside, self._reference, reference.landmarks_px[row])
+            self._canvas_seen[who] = int(reference.segment[row]), row, portrayal
+        return portrayal
 
     def _portray(self, frame: Frame, info: MediaInfo, landmarks_px: Array) -> Portrayal:
         aspect = float(info.display_aspect_ratio)
