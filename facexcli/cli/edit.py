@@ -60,7 +60,7 @@ def execute(
     _require(given, task)
     assert moving is not None and output is not None
     if dry_run:
-        refuse_standard([moving], "a plan's input", "a video for a run")
+        refuse_standard([moving], "the input of a plan", "name a file: a pipe is empty when the plan is run")
     elif is_standard(output):
         check_standard_output(choices.as_json)  # before standard input is read
     with piped_input(moving) as source:

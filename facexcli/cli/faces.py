@@ -67,6 +67,7 @@ def _show(source: Input, sheet: Path | None, save: Path | None, choices: Choices
     if sheet is not None:
         _draw(analysis, sheet)
     found = summary(analysis)
+    found["media"] = source.told(found["media"])
     if choices.as_json:
         print_json(found)
     else:

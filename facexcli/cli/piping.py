@@ -70,10 +70,10 @@ def check_standard_output(as_json: bool) -> None:
         raise UsageError("`-o -` writes a video to standard output, which is a terminal", "facex ... -o - | mpv -")
 
 
-def refuse_standard(paths: Iterable[Path], name: str, instead: str) -> None:
+def refuse_standard(paths: Iterable[Path], name: str, hint: str) -> None:
     """Raises UsageError for `-` where a file is needed."""
     if any(is_standard(path) for path in paths):
-        raise UsageError(f"{name} cannot be `-`: a file is needed", f"standard input gives {instead}")
+        raise UsageError(f"{name} cannot come from standard input", hint)
 
 
 class _Renaming:

@@ -57,7 +57,7 @@ def reenact(
         assert source
         return plan_reenact(source, moving, place, choices.settings)
 
-    refuse_standard([source] if source else (), "SOURCE", "DRIVING")
+    refuse_standard([source] if source else (), "SOURCE", "only DRIVING can be `-`")
 
     given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving, "-o OUT": output}
     execute("reenact", make_plan, choices, given=given, moving=driving, output=output, plan_file=plan,

@@ -55,7 +55,7 @@ def swap(
 
         return plan_swap(sources or (), moving, place, choices.settings)
 
-    refuse_standard(sources or (), "SOURCE", "TARGET")
+    refuse_standard(sources or (), "SOURCE", "only TARGET can be `-`")
 
     given: dict[str, object] = {"SOURCE": sources, "TARGET": target, "-o OUT": output}
     if choices.settings.people.map and not sources:

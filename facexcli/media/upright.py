@@ -10,6 +10,7 @@ from facexcli.media.color import rgb_roi
 from facexcli.media.orient import oriented
 from facexcli.media.pixels import LAYOUTS
 from facexcli.media.signal import code_values, saturated
+from facexcli.media.tone import is_hdr
 
 if TYPE_CHECKING:
     from facexcli.media.pixels import PixelLayout
@@ -23,7 +24,8 @@ def upright_pixels(frame: Frame) -> Array:
     shown as SDR, as `media.color.rgb_roi` does it.
     """
     layout = LAYOUTS[frame.pix_fmt]
-    rgb = _packed_rgb(frame, layout) if layout.family == "packed" else _converted_rgb(frame, layout)
+    as_it_is = layout.family == "packed" and not is_hdr(frame.color)
+    rgb = _packed_rgb(frame, layout) if as_it_is else _converted_rgb(frame, layout)
     alpha = alpha_plane(frame)
     if alpha is None:
         return rgb
