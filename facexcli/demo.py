@@ -32,9 +32,9 @@ from facexcli.media.image import read_image, write_image
 from facexcli.media.scan import read_frames_rgb
 from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter, PlacedFace
 from facexcli.pipeline.parallel import StageClock, ordered_map
-from facexcli.pipeline.people import face_in
 from facexcli.pipeline.plan import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
+from facexcli.pipeline.stills import still_face
 from facexcli.recipes import MOTION, recipe_named
 from facexcli.tiles import Tile, sheet
 from facexcli.types import Motion
@@ -165,7 +165,7 @@ def animate(photograph: Path) -> Iterator[Array]:
     rgb = read_image(photograph)
     size_px = (rgb.shape[1], rgb.shape[0])
     analyzer, _ = choose_analyzer("dlib")
-    face = face_in(photograph, rgb, analyzer)
+    face = still_face(photograph, analyzer)
     analyzer.close()
     engine = open_engine("mesh", "reenact").engine
     shape = CropShape(engine.spec.templates["reenact"], CROP_PX, size_px)

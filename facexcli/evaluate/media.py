@@ -26,7 +26,8 @@ from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.analysis_io import save_analysis
 from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
-from facexcli.pipeline.people import crop_px_for, find_people, load_still
+from facexcli.pipeline.people import crop_px_for, find_people
+from facexcli.pipeline.stills import load_still
 from facexcli.recipes import recipe_named
 from facexcli.settings import Settings
 

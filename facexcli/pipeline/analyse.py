@@ -11,10 +11,8 @@ import numpy as np
 
 from facexcli.errors import InputError
 from facexcli.events import StageAdvanced, StageFinished, StageStarted, Warned
-from facexcli.faces.shots import ShotDetector
 from facexcli.faces.smooth import smooth_track
 from facexcli.faces.source import find_faces
-from facexcli.faces.track import FaceTracker
 from facexcli.geometry.model3d import fit_poses
 from facexcli.media.image import read_image
 from facexcli.media.scan import AnalysisReader
@@ -93,6 +91,10 @@ def _analyse_video(
     stage: StageName,
     part: FrameRange,
 ) -> Analysis:
+    # What only videos need takes as long to import as a still takes to analyse.
+    from facexcli.faces.shots import ShotDetector
+    from facexcli.faces.track import FaceTracker
+
     rate = info.frame_rate or 25
     tracker = FaceTracker(analyzer, frame_rate=rate)
     cuts = ShotDetector(rate)

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 from facexcli.errors import NoFaceError, UsageError
 from facexcli.faces.select import nearest_person, person_called, tracks_of, who_is_there
-from facexcli.pipeline.people import chosen_tracks, load_still, match_embedding, reference_embedding
+from facexcli.pipeline.people import chosen_tracks, match_embedding
+from facexcli.pipeline.stills import load_still, reference_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from facexcli.events import Reporter
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.inputs import InputFile, MappedPerson
-    from facexcli.pipeline.people import Still
     from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.stills import Still
     from facexcli.settings import Settings
     from facexcli.types import Analysis, Array, Person, Track
 
@@ -34,20 +36,22 @@ class Role:
     match: Array | None = None
 
 
-def load_roles(plan: Plan, analyzer: Analyzer) -> list[Role]:
+def load_roles(plan: Plan, analyzer: Analyzer, reporter: Reporter) -> list[Role]:
     """Read every still of the plan's sources and references. Raises InputError or NoFaceError that names the file."""
+    cache_mb = plan.settings.compute.cache_mb
+
+    def role(files: Sequence[InputFile]) -> Role:
+        paths = tuple(item.path for item in files)
+        return Role(paths, tuple(load_still(path, analyzer, cache_mb, reporter) for path in paths))
+
     if not plan.maps:
-        return [replace(_role(plan.sources, analyzer), match=match_embedding(plan.settings, analyzer))]
+        return [replace(role(plan.sources), match=match_embedding(plan.settings, analyzer, reporter))]
     roles = []
     for row in plan.maps:
-        match = reference_embedding(row.reference.path, analyzer) if row.reference else None
-        roles.append(replace(_role(row.sources, analyzer), mapped=row, match=match))
+        reference = row.reference
+        match = reference_embedding(reference.path, analyzer, cache_mb, reporter) if reference else None
+        roles.append(replace(role(row.sources), mapped=row, match=match))
     return roles
-
-
-def _role(files: Sequence[InputFile], analyzer: Analyzer) -> Role:
-    paths = tuple(item.path for item in files)
-    return Role(paths, tuple(load_still(path, analyzer) for path in paths))
 
 
 def cast(

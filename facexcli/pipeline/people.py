@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -16,14 +16,14 @@ from facexcli.errors import NoFaceError, UsageError
 from facexcli.events import Informed
 from facexcli.faces.align import crop_from_frame
 from facexcli.faces.select import select_tracks, with_people
-from facexcli.faces.source import find_faces, find_source_face
 from facexcli.media.image import read_image
 from facexcli.media.scan import read_frames_rgb
 from facexcli.media.table import frame_table
-from facexcli.pipeline.analyse import FrameRange, analyse_media, with_poses
+from facexcli.pipeline.analyse import FrameRange, analyse_media
 from facexcli.pipeline.analysis_io import load_analysis
 from facexcli.pipeline.cache import cached_analysis
-from facexcli.pipeline.painter import CropShape, choose_crop_px
+from facexcli.pipeline.painter import choose_crop_px
+from facexcli.pipeline.stills import Still, reference_embedding, still_face
 from facexcli.types import Track
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from facexcli.events import Reporter, StageName
     from facexcli.faces.base import Analyzer
     from facexcli.settings import Settings
-    from facexcli.types import Analysis, Array, Crop, Face, MediaInfo, TemplateName
-
-_BYSTANDER_SHARE = 0.5
-"""Faces on a reference still that are narrower than this, measured by the widest, are not meant."""
+    from facexcli.types import Analysis, Array, MediaInfo, TemplateName
 
 
 def find_people(
@@ -154,61 +151,21 @@ def chosen_tracks(
     return select_tracks(analysis, people.faces, people.min_face_px, match, same_person_distance)
 
 
-def match_embedding(settings: Settings, analyzer: Analyzer) -> Array | None:
+def match_embedding(settings: Settings, analyzer: Analyzer, reporter: Reporter) -> Array | None:
     """Who is on the still of `--match`; None without that option. Raises as `reference_embedding` does."""
-    return None if settings.people.match is None else reference_embedding(settings.people.match, analyzer)
+    match = settings.people.match
+    return None if match is None else reference_embedding(match, analyzer, settings.compute.cache_mb, reporter)
 
 
 def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, reporter: Reporter) -> list[Track]:
     """The tracks of the main person of a portrait. Raises NoFaceError."""
     if info.kind == "image":
-        face = face_in(info.path, read_image(info.path), analyzer)
-        return [with_poses(Track(0, 0, (0,), (face,), face.embedding), info)]
+        face = still_face(info.path, analyzer, settings.compute.cache_mb, reporter)
+        return [Track(0, 0, (0,), (face,), face.embedding)]
     tracks = select_tracks(_analysed(info, settings, analyzer, reporter, "analyse", ""))
     if not tracks:
         raise NoFaceError(f"{info.path}: no face found in the source")
     return tracks
-
-
-def face_in(path: Path, rgb: Array, analyzer: Analyzer) -> Face:
-    """The face of a still. Raises NoFaceError that names the file."""
-    try:
-        return find_source_face(rgb, analyzer)
-    except NoFaceError as error:
-        raise NoFaceError(f"{path}: {error.message}", error.hint) from error
-
-
-def reference_embedding(path: Path, analyzer: Analyzer) -> Array:
-    """Who is on a reference still: a unit embedding (D,). Raises NoFaceError for nobody, and for more than one."""
-    faces = find_faces(read_image(path), analyzer)
-    if not faces:
-        raise NoFaceError(f"{path}: no face found")
-    width_px = faces[0].box_px[2] - faces[0].box_px[0]
-    beside = [face for face in faces if face.box_px[2] - face.box_px[0] > _BYSTANDER_SHARE * width_px]
-    if len(beside) > 1:
-        raise NoFaceError(f"{path}: {len(beside)} faces on a reference still", "cut it to the person who is meant")
-    assert faces[0].embedding is not None  # find_faces promises it
-    return faces[0].embedding
-
-
-@dataclass(frozen=True, slots=True)
-class Still:
-    """A picture and the face in it. rgb: uint8 (H, W, 3)."""
-
-    rgb: Array
-    face: Face
-    aspect_ratio: float = 1.0
-
-    def crop(self, template: TemplateName, size_px: int) -> Crop:
-        """The aligned face."""
-        height, width = self.rgb.shape[:2]
-        return CropShape(template, size_px, (width, height), self.aspect_ratio).crop_still(self.rgb, self.face)
-
-
-def load_still(path: Path, analyzer: Analyzer) -> Still:
-    """A still of one person. Raises InputError or NoFaceError, naming the file."""
-    rgb = read_image(path)
-    return Still(rgb, face_in(path, rgb, analyzer))
 
 
 def portrait_still(info: MediaInfo, tracks: Sequence[Track]) -> Still:

@@ -27,7 +27,6 @@ from facexcli.pipeline.people import (
     crop_px_for,
     find_people,
     largest_face,
-    load_still,
     match_embedding,
     portrait_still,
     whole_tracks,
@@ -35,9 +34,11 @@ from facexcli.pipeline.people import (
 )
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
+from facexcli.pipeline.stills import load_still
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from facexcli.engines.base import Engine
     from facexcli.events import Event, StageName
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.cast import Role
     from facexcli.pipeline.painter import FacesByFrame
     from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.stills import Still
     from facexcli.types import Analysis, Crop, Frame, MediaInfo, Track
 
 
@@ -110,8 +112,8 @@ class _Run:
         output = self._output = Output(self._plan, info, self._reporter, self._clock)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
-        roles = load_roles(self._plan, self._analyzer)
-        asked = {name: load_still(item.path, self._analyzer) for name, item in self._plan.queries.items()}
+        roles = load_roles(self._plan, self._analyzer, self._reporter)
+        asked = {name: self._load_still(item.path) for name, item in self._plan.queries.items()}
         with self._clock.measure("analyse"):
             analysis = self._find_people(info, "analyse")
             there = within_range(analysis, self._settings.range.trim)
@@ -148,7 +150,7 @@ class _Run:
         canvas = probe(self._plan.canvas.path)
         moving = probe_target(self._plan.driving.path, self._settings)
         output = self._output = Output(self._plan, moving, self._reporter, self._clock)
-        match = match_embedding(self._settings, self._analyzer)
+        match = match_embedding(self._settings, self._analyzer, self._reporter)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
             analysis = self._find_people(moving, "analyse-driving")
@@ -185,6 +187,9 @@ class _Run:
     def _find_people(self, info: MediaInfo, stage: StageName) -> Analysis:
         named = self._settings.people.faces not in RULES or any(row.person for row in self._plan.maps)
         return find_people(info, self._settings, self._analyzer, self._reporter, stage, numbered=named)
+
+    def _load_still(self, path: Path) -> Still:
+        return load_still(path, self._analyzer, self._settings.compute.cache_mb, self._reporter)
 
     def _prepare(self, stills: Sequence[Crop], tracks: Sequence[Track], info: MediaInfo) -> Identities:
         return {track.id: self._engine.prepare(stills, motion_of(track, info)) for track in tracks}

@@ -12,7 +12,7 @@ from facexcli.engines.mesh.face_warp import face_map
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.fusion.mask import face_unit_px, forehead_points
 from facexcli.geometry.warp import displacement_map
-from facexcli.pipeline.people import load_still
+from facexcli.pipeline.stills import load_still
 from facexcli.recipes import recipe_named
 from facexcli.types import Array, Crop, EditRequest
 
