@@ -1,7 +1,7 @@
 """Takes damaged files through the product, each under the command line's own guard; started by the fuzz test.
 
-Reads one JSON object a line {"path", "out"} and answers with one {"code", "stderr", "left", "rss_mib", "wall_s"}. `code`
-is None for a hang. Everything heavy is imported once; a case costs two forks, as a command does.
+Reads one JSON object a line {"path", "out"} and answers with one {"code", "stderr", "left", "rss_mib", "wall_s"}.
+`code` is None for a hang. Everything heavy is imported once; a case costs two forks, as a command does.
 """
 
 from __future__ import annotations
