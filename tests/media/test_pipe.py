@@ -89,7 +89,8 @@ try:
         for index in range(int(sys.argv[1])):
             print("not for the pipe")
             os.write(1, b"nor this")
-            writer.write(frame_from_rgb(noise.integers(0, 255, (48, 64, 3), np.uint8), index, index, Fraction(1, 25), 1))
+            rgb = noise.integers(0, 255, (48, 64, 3), np.uint8)
+            writer.write(frame_from_rgb(rgb, index, index, Fraction(1, 25), 1))
     sys.stdout.flush()
 except FacexError as error:
     sys.stderr.write(error.message)
