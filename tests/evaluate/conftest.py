@@ -74,7 +74,7 @@ def swapped(
 
 
 def _inside(rgb: Array) -> Array:
-    analyzer = DlibAnalyzer()
+    analyzer = _shared_analyzer()
     landmarks = analyzer.landmarks(rgb, analyzer.detect(rgb)[0].box_px).landmarks_px
     mask = np.zeros(rgb.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(face_outline(landmarks)).astype(np.int32)], 1)
@@ -124,6 +124,6 @@ def view() -> View:
     from facexcli.evaluate.metrics.view import VIEW_PX, window_of
     from facexcli.media.image import read_image
 
-    rgb, analyzer = read_image(find_photographs().astronaut), DlibAnalyzer()
+    rgb, analyzer = read_image(find_photographs().astronaut), _shared_analyzer()
     window = window_of(analyzer.landmarks(rgb, analyzer.detect(rgb)[0].box_px).landmarks_px, 1.0)
     return View(resample(rgb, window.view_from_frame, (VIEW_PX, VIEW_PX), smooth=False), window.landmarks_px)

@@ -204,8 +204,6 @@ def test_several_people_are_judged_by_their_own_sources(
     distances = {series.person: series.mean("identity_distance") for series in both.people}
     assert distances[left] == pytest.approx(_value(alone, "identity_distance"), abs=1e-6)
     assert distances[right] is not None and distances[right] < 0.3, "she is herself"
-    with pytest.raises(UsageError, match="no person 3"):
-        evaluate(result, {"3": [portrait]}, canvas)
 
 
 def _own_still(swapped: Swapped) -> Path:
@@ -251,30 +249,30 @@ def test_a_picture(portrait: Path, eval_data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cheap_identity")
 def test_a_part_of_the_canvas(swapped: Swapped, portrait: Path, write_clip: WriteClip, judged: Evaluation) -> None:
-    part = write_clip("part", swapped.after[4:12])
-    found = evaluate(part, [portrait], swapped.canvas, trim="#4..#12")
-    assert found.frame_count == 8
-    assert found.people[0].frame_indices.tolist() == list(range(8))
+    part = write_clip("part", swapped.after[4:10])
+    found = evaluate(part, [portrait], swapped.canvas, trim="#4..#10")
+    assert found.frame_count == 6
+    assert found.people[0].frame_indices.tolist() == list(range(6))
     assert found.people[0].values["strength"] == pytest.approx(1, abs=0.2)
     assert _value(found, "untouched_psnr") == pytest.approx(_value(judged, "untouched_psnr"), abs=1)
-    with pytest.raises(InputError, match=r"8 frames.*12"):
+    with pytest.raises(InputError, match=r"6 frames.*12"):
         evaluate(part, [portrait], swapped.canvas)
     with pytest.raises(UsageError, match="numbered"):
-        evaluate(part, {"1": [portrait]}, swapped.canvas, trim="#4..#12")
+        evaluate(part, {"1": [portrait]}, swapped.canvas, trim="#4..#10")
 
 
 @pytest.mark.usefixtures("cheap_identity")
 def test_variable_frame_rates_are_compared_frame_by_frame(
     swapped: Swapped, portrait: Path, write_clip: WriteClip
 ) -> None:
-    pts = [0, 40, 80, 200, 240, 360, 400, 440]
+    pts = [0, 40, 160, 200, 360, 400]
     canvas, result = (
-        write_clip(name, frames[:8], pts) for name, frames in (("vfr", swapped.before), ("vfr_out", swapped.after))
+        write_clip(name, frames[:6], pts) for name, frames in (("vfr", swapped.before), ("vfr_out", swapped.after))
     )
     found = evaluate(result, [portrait], canvas)
     assert found.people[0].time_s == pytest.approx(np.array(pts) / 1000, abs=1e-3)
     assert _value(found, "swap_rate") == 1
-    late = write_clip("vfr_late", swapped.after[:8], [*pts[:6], 800, 840])
+    late = write_clip("vfr_late", swapped.after[:6], [*pts[:4], 800, 840])
     with pytest.raises(InputError, match="another time"):
         evaluate(late, [portrait], canvas)
 
@@ -297,12 +295,15 @@ def test_files_that_do_not_belong_together(
 
 
 @pytest.mark.usefixtures("cheap_identity")
-def test_nobody_to_judge(swapped: Swapped, portrait: Path, write_clip: WriteClip) -> None:
-    walls = write_clip("walls", [np.full_like(rgb, 90) for rgb in swapped.before])
-    with pytest.raises(NoFaceError, match="no face to judge"):
-        evaluate(walls, [portrait], swapped.canvas)
-    with pytest.raises(NoFaceError, match="no face to compare with"):
-        evaluate(walls, [portrait], walls)
+def test_nobody_to_judge(portrait: Path, eval_data: Path, tmp_path: Path) -> None:
+    canvas, wall = tmp_path / "canvas.png", tmp_path / "wall.png"
+    picture = cv2.resize(read_image(eval_data / "london" / "009_neutral.jpg"), (200, 200))
+    write_image(canvas, picture)
+    write_image(wall, np.full_like(picture, 90))
+    with pytest.raises(NoFaceError, match=r"wall\.png: no face to judge"):
+        evaluate(wall, [portrait], canvas)
+    with pytest.raises(UsageError, match="no person 3"):
+        evaluate(canvas, {"3": [portrait]}, canvas)
 
 
 @pytest.mark.usefixtures("cheap_identity")
