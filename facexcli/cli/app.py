@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     console.VOICE.reset(arguments)
+    if argv is None and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries talk to programmers; what users should know comes as events
     try:
         ended = _split(arguments) if argv is None else None
         if ended is not None:

@@ -31,7 +31,8 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 IMAGE_SUFFIXES = frozenset(_FORMATS)
 _READABLE = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 # Errors that Pillow's decoders raise for damaged files; it promises no common base.
-_DAMAGED = (OSError, SyntaxError, ValueError, IndexError, EOFError, TypeError, Image.DecompressionBombError)
+_DAMAGED = (OSError, SyntaxError, ValueError, LookupError, EOFError, TypeError, ArithmeticError, RuntimeError,
+            struct.error, Image.DecompressionBombError)  # fmt: skip
 _WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
 # (clockwise turn, then mirrored) by EXIF orientation (CIPA DC-008, 4.6.5.1.6).
 _EXIF_TURNS = {2: (0, True), 3: (180, False), 4: (180, True), 5: (90, True), 6: (90, False), 7: (270, True),

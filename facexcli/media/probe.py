@@ -32,7 +32,7 @@ from facexcli.media.webp import TIME_BASE, frame_durations_ms, mean_rate
 from facexcli.types import MediaInfo, StreamInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from av.container import InputContainer
@@ -164,7 +164,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
         streams=tuple(_stream_info(each) for each in container.streams),
         stream_index=stream.index,
         display_matrix=matrix,
-        hdr=read_hdr(first.side_data),
+        hdr=read_hdr(_side_data(first)),
     )
 
 
@@ -227,8 +227,16 @@ def _is_vfr(pts: Sequence[int], time_base: Fraction) -> bool:
     return any(abs(gap - middle) > tolerance for gap in gaps)
 
 
+def _side_data(frame: Any) -> Iterable[Any]:
+    """The frame's side data; none where one is of a kind (EXIF) that PyAV does not know, for then it gives none."""
+    try:
+        return list(frame.side_data)
+    except ValueError:
+        return []
+
+
 def _display_matrix(frame: Any) -> tuple[int, ...]:
-    for side_data in frame.side_data:
+    for side_data in _side_data(frame):
         if side_data.type.name == "DISPLAYMATRIX":
             return struct.unpack("=9i", bytes(side_data)[:36])
     return ()

@@ -74,7 +74,7 @@ def test_a_picture_that_changes_its_size_ends_with_the_frame_at_which_it_does(tm
             path.write_bytes(joined)
         else:
             repackaged(tmp_path / "joined.ts", path)
-        with pytest.raises(InputError, match="from 64x48 to 96x64 at frame (99|100)") as caught:
+        with pytest.raises(InputError, match=r"from 64x48 to 96x64 at frame (99|100)") as caught:
             pass_through(path, tmp_path / "out.mkv")
         assert path.name in caught.value.message
         assert not (tmp_path / "out.mkv").exists()
@@ -161,3 +161,26 @@ def test_pictures_larger_than_any_level_of_a_codec_are_refused_by_their_size(mak
         probe(make_clip("large.mp4", codec="libx264", size=(8256, 8192), pts=[0], options={"preset": "ultrafast"}))
     assert MAX_PIXELS < 8256 * 8192
     assert "8192x8192" in caught.value.hint
+
+
+def test_a_damaged_avif_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "still.avif"
+    Image.effect_noise((64, 48), 60).convert("RGB").save(path)
+    data = path.read_bytes()
+    pictures = data.index(b"mdat") + 4
+    path.write_bytes(data[:pictures] + b"\xff" * (len(data) - pictures))
+    with pytest.raises(InputError, match=r"still\.avif is a damaged image"):
+        probe(path)
+
+
+def test_pictures_with_exif_inside_a_video_are_read(eval_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "photo.mkv"
+    with av.open(str(eval_data / "media/exif/Landscape_6.jpg")) as photo, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(photo.streams.video[0])
+        for packet in photo.demux():
+            if packet.size:
+                packet.pts = packet.dts = 0
+                packet.stream = stream
+                container.mux(packet)
+    info = probe(path)
+    assert (info.width_px, info.height_px, info.rotation_deg) == (1200, 1800, 0)
