@@ -51,6 +51,7 @@ __all__ = [
     "Settings",
     "TalkSettings",
     "cache_folder",
+    "data_folder",
     "load_preset",
     "parse_trim",
     "preset_names",
@@ -78,6 +79,15 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("facex", appauthor=False)
+
+
+def data_folder() -> Path:
+    """Where facex keeps what the user would miss: FACEX_HOME/data, else the platform's folder (XDG_DATA_HOME)."""
+    if home := os.environ.get("FACEX_HOME"):
+        return Path(home) / "data"
+    from platformdirs import user_data_path
+
+    return user_data_path("facex", appauthor=False)
 
 
 def preset_names() -> tuple[str, ...]:

@@ -27,9 +27,10 @@ def eval_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that a test finds is kept in the user's own cache; this is for fixtures that live longer than a test."""
+    """Nothing that a test finds or makes is kept in the user's own folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("session-cache")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("session-data")))
         yield
 
 
