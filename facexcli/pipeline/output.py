@@ -77,14 +77,18 @@ class Output:
     def unedited(self, painter: Painter) -> RenderCounts:
         """The timeline as it is: its file, or its range in another encoding where the user asked for one."""
         self.edited = False
-        settings = self._plan.settings
-        output = self._plan.output
-        is_file = self._timeline.kind != "sequence" and output != STANDARD and PicturePattern.of(output) is None
-        if is_file and not settings.range.trim and settings.output == EncodeSettings():
+        if self._stays_as_it_is():
             return self._copy()
         return self.write(
             VideoFormat.from_media(self._timeline), lambda frames: (Job(frame, ()) for frame in frames), painter
         )
+
+    def _stays_as_it_is(self) -> bool:
+        """Whether nothing asks for another encoding. What came through a pipe has no name that says its kind."""
+        origin, output, settings = self._timeline.path, self._plan.output, self._plan.settings
+        from_file = origin.is_file() and bool(origin.suffix)
+        to_file = output != STANDARD and PicturePattern.of(output) is None
+        return from_file and to_file and not settings.range.trim and settings.output == EncodeSettings()
 
     def _copy(self) -> RenderCounts:
         """Raises OutputError where the file's kind is not what the output's name says."""

@@ -143,6 +143,18 @@ def test_a_video_becomes_pictures_without_its_sound(
         swap(portrait, talking_clip, tmp_path / "frames" / "%03d.jpg", settings=settings)
 
 
+def test_pictures_without_a_face_can_pass_as_they_are(portrait: Path, tmp_path: Path) -> None:
+    ramp: Array = np.linspace(0, 65535, 320).astype(np.uint16)[None, :, None].repeat(240, 0).repeat(3, 2)
+    shot = tmp_path / "shot"
+    shot.mkdir()
+    for number in range(2):
+        cv2.imwrite(str(shot / f"{number}.png"), ramp)
+    result = swap(portrait, shot, tmp_path / "out" / "%d.png", settings=with_flags(no_face="pass"))
+    assert (result.frames, result.provenance) == (2, {})
+    assert np.array_equal(read_picture(tmp_path / "out" / "2.png"), ramp)
+    assert b"compositeSynthetic" not in (tmp_path / "out" / "2.png").read_bytes()
+
+
 @pytest.mark.parametrize("fps", ["", "23.976"])
 def test_a_sequence_becomes_a_video_of_the_rate_that_was_asked_for(
     portrait: Path, pictures: list[Array], tmp_path: Path, fps: str
