@@ -149,6 +149,14 @@ def test_errors_are_json_lines_where_progress_is(facex: Facex) -> None:
     assert "no.jpg" in told["message"]
 
 
+@pytest.mark.parametrize("spelling", [["--progress", "jsonl"], ["--progress=jsonl"]])
+def test_errors_in_the_command_line_are_json_lines_too(facex: Facex, spelling: list[str]) -> None:
+    shown = facex("swap", *spelling, "--fether", "1")
+    told = json.loads(shown.stderr)
+    assert (told["event"], told["exit_code"]) == ("error", 2)
+    assert "fether" in told["message"]
+
+
 def _make_engines_raise(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     import facexcli.cli.engines
 
