@@ -141,7 +141,8 @@ def write_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc
 
     Takes what `encode_image` takes, and raises OutputError as it does, or for a place that cannot be written.
     """
-    check_suffix(path)
+    if path.suffix.lower() not in _FORMATS:
+        raise OutputError(f"{path}: cannot write images of this kind", f"use one of {', '.join(sorted(_FORMATS))}")
     with AtomicFile(path) as target:
         try:
             target.temporary.write_bytes(encode_image(path, pixels, quality, xmp, icc_profile))
@@ -150,14 +151,8 @@ def write_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc
         target.commit()
 
 
-def check_suffix(path: Path) -> None:
-    """Raises OutputError for a suffix that is not that of a picture which can be written."""
-    if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path}: cannot write images of this kind", f"use one of {', '.join(sorted(_FORMATS))}")
-
-
 def encode_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> bytes:
-    """A picture as a file of the kind that the suffix of `path` says.
+    """A picture as a file of the kind that the suffix of `path` says, one of `IMAGE_SUFFIXES`.
 
     `pixels`: uint8 or uint16 RGB (H, W, 3), or (H, W, 4) with alpha. PNG keeps all of it, WebP 8 bits and the alpha,
     JPEG 8 bits, laid on white. `xmp`, an XMP packet (ISO 16684-1), is put where each format keeps it; `icc_profile`

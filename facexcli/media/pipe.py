@@ -66,8 +66,6 @@ class StandardOutput:
     taken back.
     """
 
-    path = STANDARD
-
     def __init__(self) -> None:
         with suppress(ValueError, OSError):
             sys.stdout.flush()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from facexcli.errors import InputError, OutputError
-from facexcli.media.image import read_image, write_image
+from facexcli.media.image import color_profile, read_image, write_image
 
 
 @pytest.fixture
@@ -69,6 +69,16 @@ def test_a_truncated_image_is_an_input_error(tmp_path: Path, picture: Image.Imag
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="damaged"):
         read_image(path)
+
+
+def test_only_a_profile_of_rgb_is_kept(tmp_path: Path, picture: Image.Image) -> None:
+    for name, kept in (("sRGB", True), ("LAB", False)):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+        picture.save(tmp_path / "a.png", icc_profile=profile)
+        assert color_profile(tmp_path / "a.png") == (profile if kept else b"")
+        write_image(tmp_path / "b.png", np.asarray(picture), icc_profile=profile, xmp="<x/>")
+        with Image.open(tmp_path / "b.png") as again:
+            assert (again.info["icc_profile"], again.info["XML:com.adobe.xmp"]) == (profile, "<x/>")
 
 
 def test_places_that_cannot_be_written_are_output_errors(tmp_path: Path, picture: Image.Image) -> None:

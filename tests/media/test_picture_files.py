@@ -71,6 +71,13 @@ def test_a_new_folder_appears_complete(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
+def test_pictures_can_lie_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("./", "%d.png"):
+        write(output_path(text), 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00001.png", "00002.png", "1.png", "2.png"]
+
+
 def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), PictureWriter(pattern_of(tmp_path / "new" / "%03d.png")) as writer:
         writer.write(picture(1))

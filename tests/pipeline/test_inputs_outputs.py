@@ -143,6 +143,21 @@ def test_a_video_becomes_pictures_without_its_sound(
         swap(portrait, talking_clip, tmp_path / "frames" / "%03d.jpg", settings=settings)
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_still_keeps_its_depth_and_its_clear_parts(
+    portrait: Path, pictures: list[Array], face: tuple[slice, slice], tmp_path: Path, deep: bool
+) -> None:
+    target = sequence(tmp_path / "still", pictures[:1], ".png", deep=deep, clear=True) / "9.png"
+    swap(portrait, target, tmp_path / "out.png")
+    before, after = read_picture(target), read_picture(tmp_path / "out.png")
+    assert (after.dtype, after.shape) == (before.dtype, before.shape)
+    assert np.array_equal(before[:40], after[:40])
+    assert is_swapped(_eight_bits(before), _eight_bits(after), face)
+    result = swap(portrait, target, tmp_path / "out.jpg")
+    assert any("laid on white" in warning for warning in result.warnings)
+    assert read_picture(tmp_path / "out.jpg")[:32].min() > 245
+
+
 def test_pictures_without_a_face_can_pass_as_they_are(portrait: Path, tmp_path: Path) -> None:
     ramp: Array = np.linspace(0, 65535, 320).astype(np.uint16)[None, :, None].repeat(240, 0).repeat(3, 2)
     shot = tmp_path / "shot"
