@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-StageName = Literal["prepare", "analyse", "analyse-driving", "analyse-result", "measure", "render", "finish"]
+StageName = Literal[
+    "prepare", "analyse", "analyse-driving", "analyse-result", "measure", "render", "finish", "report"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

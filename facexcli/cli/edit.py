@@ -12,14 +12,16 @@ import typer
 
 from facexcli.cli.console import VOICE, print_json, print_result, reporting
 from facexcli.cli.piping import check_standard_output, is_standard, piped_input, refuse_standard
-from facexcli.errors import UsageError
+from facexcli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from facexcli.cli.options import Choices
     from facexcli.cli.piping import Input
+    from facexcli.events import Reporter
     from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.result import RunResult
 
 OutputOption = Annotated[
     str | None,
@@ -29,6 +31,10 @@ OutputOption = Annotated[
     ),
 ]  # fmt: skip
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace OUT if it exists")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="OUT.html", help="measure the result, and write a page with pictures and plots"),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="print the plan as JSON, and do nothing")]
 PlanOption = Annotated[
     Path | None, typer.Option("--plan", metavar="FILE", help="run a plan that --dry-run printed, and nothing else")
@@ -46,6 +52,7 @@ def execute(
     plan_file: Path | None,
     overwrite: bool,
     dry_run: bool,
+    report: Path | None,
 ) -> None:
     """Run the plan of `plan_file`, or the one that `make_plan` makes; print it instead for a dry run.
 
@@ -55,7 +62,7 @@ def execute(
     """
     if plan_file is not None:
         _forbid({**given, **dict.fromkeys(choices.options, True)})
-        _run_or_show(_load(plan_file, task), choices, None, overwrite, dry_run)
+        _run_or_show(_load(plan_file, task), choices, None, report, overwrite, dry_run)
         return
     _require(given, task)
     assert moving is not None and output is not None
@@ -66,10 +73,12 @@ def execute(
     with piped_input(moving) as source:
         from facexcli.media.picture_files import output_path
 
-        _run_or_show(make_plan(source.path, output_path(output)), choices, source, overwrite, dry_run)
+        _run_or_show(make_plan(source.path, output_path(output)), choices, source, report, overwrite, dry_run)
 
 
-def _run_or_show(plan: Plan, choices: Choices, source: Input | None, overwrite: bool, dry_run: bool) -> None:
+def _run_or_show(
+    plan: Plan, choices: Choices, source: Input | None, report: Path | None, overwrite: bool, dry_run: bool
+) -> None:
     if dry_run:
         print_result(plan.model_dump_json(indent=2))
         return
@@ -78,13 +87,39 @@ def _run_or_show(plan: Plan, choices: Choices, source: Input | None, overwrite: 
     to_standard_output = is_standard(plan.output)
     if to_standard_output:
         check_standard_output(choices.as_json)
-    with reporting() as reporter:
-        result = run(plan, reporter=source.reporter(reporter) if source else reporter, overwrite=overwrite)
+    if report is not None:
+        _check_report(report, plan, overwrite)
+    with reporting() as screen:
+        reporter = source.reporter(screen) if source else screen
+        result = run(plan, reporter=reporter, overwrite=overwrite)
+        if report is not None:
+            _report(result, report, reporter, source)
     VOICE.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stage_s.items()))
     if choices.as_json:
-        print_json(result.as_json())
+        print_json(result.as_json() | ({"report": str(report)} if report else {}))
     elif not to_standard_output:
         print_result(str(result.output))
+
+
+def _check_report(path: Path, plan: Plan, overwrite: bool) -> None:
+    """Before the run, which may take hours. Raises OutputError, and UsageError for a result that nobody can read."""
+    from facexcli.evaluate.report.report import check_place
+
+    if is_standard(plan.output):
+        raise UsageError("--report reads the result again, and `-o -` leaves nothing to read", "name a file with -o")
+    people = plan.settings.people
+    others = [path for path in (people.match, people.analysis) if path is not None]
+    check_place(path, [*(item.path for item in plan.inputs), *others, plan.output], overwrite)
+
+
+def _report(result: RunResult, path: Path, reporter: Reporter, source: Input | None) -> None:
+    """Raises OutputError that says that the result itself is there."""
+    from facexcli.evaluate.report.report import report_run
+
+    try:
+        report_run(result, path, reporter, told=source.told if source else str)
+    except OutputError as error:
+        raise OutputError(f"{error.message}; {result.output} is complete", error.hint) from error
 
 
 def _load(path: Path, task: str) -> Plan:

@@ -49,7 +49,10 @@ def evaluate_result(
         Path | None, typer.Option("--among", metavar="DIR", help="candidate people, to find the source among them")
     ] = None,
     save: Annotated[Path | None, typer.Option("--save", metavar="X.json", help="save all figures")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the saved file")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.html", help="a page with pictures and plots")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the saved file and the report")] = False,
     *,
     choices: Choices,
 ) -> None:
@@ -64,6 +67,7 @@ def evaluate_result(
       facex eval moved.mp4 --source alice.jpg --driving clip.mp4
     """
     from facexcli.evaluate.evaluation import evaluate
+    from facexcli.evaluate.report.report import check_place, report_evaluation
     from facexcli.evaluate.values import save_evaluation
 
     sources = _sources(source or [], choices.settings.people.map)
@@ -71,6 +75,9 @@ def evaluate_result(
         canvas = _canvas_of(source or [], driving)
     if save is not None and save.exists() and not overwrite:
         raise OutputError(f"{save} exists", "use --overwrite to replace it")
+    if report is not None:
+        given = sources if isinstance(sources, list) else [still for stills in sources.values() for still in stills]
+        check_place(report, [result, canvas, *given, *([driving] if driving else [])], overwrite)
     with reporting() as reporter:
         found = evaluate(
             result,
@@ -82,6 +89,8 @@ def evaluate_result(
             min_face_px=choices.settings.people.min_face_px,
             reporter=reporter,
         )
+        if report is not None:
+            report_evaluation(found, report, choices.settings.range.trim, reporter)
     if save is not None:
         save_evaluation(found, save)
     if choices.as_json:

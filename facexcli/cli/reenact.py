@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, execute
+from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, ReportOption, execute
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer, panel: str) -> None:
 
 @with_settings(
     "engine", "people.faces", "people.match", "people.min_face_px", "people.analyzer", "people.analysis",
-    "look.smooth", "look.strength", "sampling", "compute", "range", "output", "talk",
+    "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance", "label", "talk",
 )  # fmt: skip
 def reenact(
     source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait: an image or a video")] = None,
@@ -37,6 +37,7 @@ def reenact(
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
+    report: ReportOption = None,
     *,
     choices: Choices,
 ) -> None:
@@ -61,4 +62,4 @@ def reenact(
 
     given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving, "-o OUT": output}
     execute("reenact", make_plan, choices, given=given, moving=driving, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run)  # fmt: skip
+            overwrite=overwrite, dry_run=dry_run, report=report)  # fmt: skip

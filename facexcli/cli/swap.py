@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, execute
+from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, ReportOption, execute
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("swap", rich_help_panel=panel)(swap)
 
 
-@with_settings("engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "talk")
+@with_settings("engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk")
 def swap(
     sources: Annotated[
         list[Path] | None,
@@ -32,6 +32,7 @@ def swap(
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
+    report: ReportOption = None,
     *,
     choices: Choices,
 ) -> None:
@@ -47,6 +48,7 @@ def swap(
       facex swap alice.jpg clip.mp4 -o out.mp4
       facex swap alice1.jpg alice2.jpg clip.mp4 -o out.mp4 --preset quality
       facex swap clip.mp4 --map alice.jpg=1 --map bob.jpg=2 -o out.mp4
+      facex swap alice.jpg clip.mp4 -o out.mp4 --report out.html
       facex swap alice.jpg shot/ -o swapped/%05d.png --fps 24
     """
 
@@ -61,4 +63,4 @@ def swap(
     if choices.settings.people.map and not sources:
         del given["SOURCE"]
     execute("swap", make_plan, choices, given=given, moving=target, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run)  # fmt: skip
+            overwrite=overwrite, dry_run=dry_run, report=report)  # fmt: skip

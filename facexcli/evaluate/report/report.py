@@ -1,0 +1,246 @@
+"""Reports of runs and of evaluations: one HTML page each, complete or not there at all."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from facexcli import __version__
+from facexcli.errors import FacexError, InputError, OutputError
+from facexcli.evaluate.evaluation import evaluate
+from facexcli.evaluate.report.choice import choose_samples, shown_spans, spans_of
+from facexcli.evaluate.report.content import Content
+from facexcli.evaluate.report.page import page
+from facexcli.evaluate.report.people import sources_by_person, with_names
+from facexcli.evaluate.report.pictures import Origin, Pictures, take_pictures
+from facexcli.events import Reporter, SilentReporter, StageAdvanced, StageFinished, StageStarted, Warned
+from facexcli.media.atomic import AtomicFile
+from facexcli.media.container import os_reason
+from facexcli.media.picture_files import PicturePattern
+from facexcli.media.pipe import STANDARD
+from facexcli.media.probe import probe
+from facexcli.media.reader import FrameReader
+from facexcli.pipeline.output import probe_target
+from facexcli.settings import RangeSettings, Settings, parse_trim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from facexcli.evaluate.evaluation import Sources
+    from facexcli.evaluate.values import Evaluation
+    from facexcli.pipeline.result import RunResult
+    from facexcli.types import MediaInfo
+
+_SUFFIXES = (".html", ".htm")
+_PACKAGES = ("av", "opencv-python-headless", "dlib-bin", "numpy", "scipy")
+
+
+def check_place(path: Path, files: Sequence[Path], overwrite: bool) -> None:
+    """Raises OutputError where a report cannot be written, or would replace something: one of `files`, for example."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise OutputError(f"{path}: a report is a page", f"name it {path.with_suffix('.html').name or 'report.html'}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder", "name a file, such as report.html")
+    for other in files:
+        if os.path.realpath(path) == os.path.realpath(other) or (
+            path.exists() and other.exists() and path.samefile(other)
+        ):
+            raise OutputError(f"{path} is also an input or the output", "choose another name for the report")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: the folder {path.parent} cannot be written", "choose another place")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists", "use --overwrite to replace it")
+
+
+def report_run(
+    result: RunResult,
+    path: Path,
+    reporter: Reporter | None = None,
+    *,
+    told: Callable[[str], str] = str,
+) -> None:
+    """Measure what a run has made, as `facex eval` does, and write a page about it.
+
+    A result that cannot be measured has a page, too: it says why, and so does a warning. An older file at `path` is
+    replaced: `check_place` is for asking before.
+
+    Args:
+        result: of `facexcli.swap` or `reenact`; its files still have to be there.
+        path: the page.
+        reporter: hears of progress and warnings.
+        told: text with the user's names of files.
+
+    Raises:
+        OutputError: the page cannot be written.
+    """
+    reporter = reporter or SilentReporter()
+    plan = result.plan
+    problems: list[str] = []
+    evaluation, origin, duration_s = None, None, None
+    if not result.provenance:
+        problems.append("Nothing was edited: the result is what the target was.")
+    elif result.output == STANDARD:
+        problems.append("The result went to standard output, where nobody can look at it again.")
+    else:
+        try:
+            duration_s = _duration_s(probe(_seen(result.output)), result.frames)
+            origin = Origin(
+                result.output,
+                plan.canvas.path,
+                plan.driving.path if plan.driving else None,
+                _first_index(plan.timeline.path, plan.settings),
+            )
+            evaluation = _evaluated(result, origin.start, reporter)
+        except FacexError as error:
+            problems.append(f"Not measured: {error.message} ({error.hint})")
+            reporter.emit(Warned(f"the report has no figures: {error.message}"))
+    content = Content(
+        result=result.output,
+        canvas=plan.canvas.path,
+        driving=plan.driving.path if plan.driving else None,
+        sources=tuple(item.path for item in (*plan.sources, *(still for row in plan.maps for still in row.sources))),
+        frame_count=result.frames,
+        duration_s=duration_s,
+        run=result,
+        evaluation=evaluation,
+        problems=tuple(problems),
+        spans=tuple(spans_of(evaluation.doubtful)) if evaluation else (),
+        pictures=Pictures(),
+        versions=_versions(),
+        made_at=datetime.now(UTC),
+    )
+    _write(path, _illustrated(content, origin, reporter), told)
+
+
+def report_evaluation(evaluation: Evaluation, path: Path, trim: str = "", reporter: Reporter | None = None) -> None:
+    """Write a page about files that were evaluated, whatever made them. `trim` as it was given to `evaluate`.
+
+    Raises OutputError where the page cannot be written, InputError where the files are gone.
+    """
+    settings = Settings(range=RangeSettings(trim=trim))
+    start = _first_index(evaluation.driving or evaluation.canvas, settings)
+    origin = Origin(evaluation.result, evaluation.canvas, evaluation.driving, start)
+    content = Content(
+        result=evaluation.result,
+        canvas=evaluation.canvas,
+        driving=evaluation.driving,
+        sources=evaluation.sources,
+        frame_count=evaluation.frame_count,
+        duration_s=_duration_s(probe(evaluation.result), evaluation.frame_count),
+        run=None,
+        evaluation=evaluation,
+        problems=(),
+        spans=tuple(spans_of(evaluation.doubtful)),
+        pictures=Pictures(),
+        versions=_versions(),
+        made_at=datetime.now(UTC),
+    )
+    _write(path, _illustrated(content, origin, reporter or SilentReporter()), str)
+
+
+def _seen(output: Path) -> Path:
+    """What is read of an output: numbered pictures are a folder."""
+    pattern = PicturePattern.of(output)
+    return output if pattern is None else pattern.folder
+
+
+def _duration_s(info: MediaInfo, frame_count: int) -> float | None:
+    """None for one picture."""
+    if info.kind == "image":
+        return None
+    return float(info.duration_s or frame_count / (info.frame_rate or Fraction(25)))
+
+
+def _first_index(timeline: Path, settings: Settings) -> int:
+    """The frame of the timeline that the result begins with."""
+    start, _ = parse_trim(settings.range.trim)
+    if start is None:
+        return 0
+    with FrameReader(timeline, probe_target(timeline, settings), start=start) as reader:
+        first = next(reader, None)
+    if first is None:
+        raise InputError(f"{timeline}: there is no frame in {settings.range.trim}")
+    return first.index
+
+
+def _evaluated(result: RunResult, start: int, reporter: Reporter) -> Evaluation:
+    plan = result.plan
+    trim = f"#{start}..#{start + result.frames}" if plan.settings.range.trim else ""
+    sources: Sources = [item.path for item in plan.sources]
+    names: Sequence[str] = ()
+    with TemporaryDirectory(prefix="facex-") as folder:
+        if plan.maps:
+            sources, names = sources_by_person(plan, Path(folder), reporter)
+        evaluation = evaluate(
+            _seen(result.output),
+            sources,
+            plan.canvas.path,
+            plan.driving.path if plan.driving else None,
+            trim=trim,
+            min_face_px=plan.settings.people.min_face_px,
+            reporter=reporter,
+        )
+    return with_names(evaluation, names, result)
+
+
+def _illustrated(content: Content, origin: Origin | None, reporter: Reporter) -> Content:
+    """With its pictures; where they cannot be read any more, with words."""
+    if origin is None or not content.frame_count:
+        return content
+    samples, spans = choose_samples(content.frame_count, content.spans), shown_spans(content.spans)
+    progress = _Progress(reporter, 2 * len({*samples, *(span.shown for span in spans)}))
+    try:
+        pictures = take_pictures(origin, samples, spans, progress.advance)
+    except FacexError as error:
+        reporter.emit(Warned(f"the report has no pictures: {error.message}"))
+        return replace(content, problems=(*content.problems, f"No pictures: {error.message}"))
+    finally:
+        progress.finish()
+    return replace(content, pictures=pictures)
+
+
+class _Progress:
+    """Tells how many pictures were read."""
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self._reporter, self._done, self._start_s = reporter, 0, time.monotonic()
+        reporter.emit(StageStarted("report", total, "pictures"))
+
+    def advance(self) -> None:
+        self._done += 1
+        self._reporter.emit(StageAdvanced("report", self._done, self._done / max(self._spent_s(), 1e-6)))
+
+    def finish(self) -> None:
+        self._reporter.emit(StageFinished("report", self._done, self._spent_s()))
+
+    def _spent_s(self) -> float:
+        return time.monotonic() - self._start_s
+
+
+def _versions() -> dict[str, str]:
+    found = {"facex": __version__, "Python": platform.python_version(), "system": platform.platform()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _write(path: Path, content: Content, told: Callable[[str], str]) -> None:
+    text = told(page(content))
+    with AtomicFile(path) as file:
+        try:
+            file.temporary.write_text(text, "utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
+        file.commit()

@@ -1,0 +1,252 @@
+"""The parts of a report, each as HTML; empty where there is nothing to tell."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from facexcli.evaluate.report.choice import shown_spans
+from facexcli.evaluate.report.markup import Markup, element, joined
+from facexcli.evaluate.report.plots import clock
+from facexcli.evaluate.report.targets import verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facexcli.evaluate.report.choice import Span
+    from facexcli.evaluate.report.content import Content
+    from facexcli.evaluate.report.pictures import Pair
+    from facexcli.evaluate.report.targets import Verdict
+
+_NOTHING = Markup("")
+_STATES = {"met": "\N{CHECK MARK} met: ", "missed": "\N{BALLOT X} missed: ", "open": ""}
+_MOST_NAMES = 4
+_MOST_WARNINGS = 50
+
+
+def head(content: Content) -> Markup:
+    """Title, facts, problems, and the figures beside their targets."""
+    facts = [joined(element("dt", term), element("dd", told)) for term, told in _facts(content)]
+    problems = [element("p", problem) for problem in content.problems]
+    return joined(
+        element("p", f"Report of a {content.task}", class_="kind"),
+        element("h1", name_of(content.result.name)),
+        element("dl", facts, class_="facts"),
+        element("div", problems, class_="notice", role="note") if problems else None,
+        _figures(content),
+    )
+
+
+def _facts(content: Content) -> Iterator[tuple[str, Markup | str]]:
+    names = list(dict.fromkeys(path.name for path in content.sources))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    if content.driving is None:
+        listed = [joined(", " if place else "", name_of(name)) for place, name in enumerate(names[:_MOST_NAMES])]
+        yield "Source", joined(listed, more)
+        yield "Target", name_of(content.canvas.name)
+    else:
+        yield "Portrait", name_of(content.canvas.name)
+        yield "Driven by", name_of(content.driving.name)
+    if content.duration_s is not None and content.frame_count:
+        yield "Length", f"{content.frame_count} frames, {content.duration_s:.2f} s"
+    if content.run is not None:
+        reason = content.run.plan.engine_reason
+        yield "Engine", content.run.engine + (f" ({reason})" if reason else "")
+        yield "Provenance", _provenance(content.run.provenance)
+    if content.evaluation is not None:
+        yield "Identity", content.evaluation.judge
+    yield "Made", f"{content.made_at:%d %B %Y, %H:%M} UTC"
+
+
+def _provenance(tags: object) -> str:
+    return "the file says that it is synthetic" if tags else "not marked: no face was edited"
+
+
+def _figures(content: Content) -> Markup | None:
+    if content.evaluation is None:
+        return None
+    figures = [_figure(verdict) for verdict in verdicts(content.evaluation.metrics)]
+    count = len({doubt.frame_index for doubt in content.evaluation.doubtful})
+    told = element("a", "see below", href="#doubts") if count else "\N{CHECK MARK} nothing stands out"
+    frames = "frame" if content.frame_count == 1 else "frames"
+    figures.append(_card("Frames to look at", str(count), f"of {content.frame_count} {frames}", told,
+                         "open" if count else "met"))  # fmt: skip
+    return element("ul", figures, class_="verdicts")
+
+
+def _figure(verdict: Verdict) -> Markup:
+    told = f"{_STATES[verdict.state]}{verdict.target}" if verdict.target else "no target"
+    return _card(verdict.label, verdict.value, verdict.meaning, told, verdict.state)
+
+
+def _card(label: str, value: str, meaning: str, told: str, state: str) -> Markup:
+    return element(
+        "li",
+        element("span", label),
+        element("span", value, class_="number"),
+        element("span", meaning, class_="meaning"),
+        element("span", told, class_="state"),
+        class_=f"card {state}",
+    )
+
+
+def frames(content: Content) -> Markup:
+    """A slider for each sample frame."""
+    samples = content.pictures.samples
+    if not samples:
+        return _NOTHING
+    before = "the target" if content.driving is None else "the portrait"
+    told = f"Left of the edge {before}, right of it the result. Drag, or use the arrow keys."
+    doubts = {span.shown: span for span in reversed(content.spans)}
+    figures = [_comparison(content, pair, doubts.get(pair.frame_index)) for pair in samples]
+    return joined(element("p", told, class_="lead"), element("div", figures, class_="pairs"))
+
+
+def _comparison(content: Content, pair: Pair, doubt: Span | None) -> Markup:
+    width, height = pair.size_px
+    where = "the picture" if content.duration_s is None else f"frame {pair.frame_index}"
+    size = {"width": width, "height": height}
+    box = element(
+        "div",
+        element("img", src=_data(pair.before), alt=f"before, {where}", **size),
+        element("img", src=_data(pair.after), alt=f"result, {where}", class_="after", **size),
+        element("span", "before", class_="word left", aria_hidden="true"),
+        element("span", "result", class_="word right", aria_hidden="true"),
+        element("span", class_="edge"),
+        element("input", type="range", min=0, max=100, step=1, value=50, aria_label=f"Edge of the result, {where}"),
+        class_="compare",
+    )
+    caption = element(
+        "figcaption",
+        element(
+            "span",
+            _moment(pair),
+        )
+        if content.duration_s is not None
+        else None,
+        element("img", src=_data(pair.driving), alt=f"driving, {where}") if pair.driving else None,
+        element("button", "Enlarge", type="button", class_="enlarge", aria_pressed="false"),
+        element("span", f"{doubt.person}: {'; '.join(doubt.reasons)}", class_="reason") if doubt else None,
+    )
+    return element("figure", box, caption, id=f"frame-{pair.frame_index}", class_="card")
+
+
+def _moment(pair: Pair) -> str:
+    return f"frame {pair.frame_index}" if pair.time_s is None else f"{clock(pair.time_s)}, frame {pair.frame_index}"
+
+
+def doubts(content: Content) -> Markup:
+    """What somebody should look at, with pictures of the longest spans."""
+    if content.evaluation is None:
+        return _NOTHING
+    if not content.spans:
+        return element("p", "No frame differs from what is usual in this result by more than the limits.",
+                       class_="lead")  # fmt: skip
+    shown = pictured_spans(content)
+    rest = len(content.spans) - len(shown)
+    more = element("p", f"{rest} shorter ones are not shown; `facex eval --save` lists all frames.") if rest else None
+    before = "target" if content.driving is None else "portrait"
+    items = (_doubt(content, span, number, before) for number, span in enumerate(shown))
+    return joined(element("ul", items, class_="looks"), more)
+
+
+def pictured_spans(content: Content) -> list[Span]:
+    """The spans that have a place on the page, in its order."""
+    return [span for span in shown_spans(content.spans) if span in content.pictures.looks]
+
+
+def _doubt(content: Content, span: Span, number: int, before: str) -> Markup:
+    pictures = zip(content.pictures.looks[span], (before, "result"), strict=True)
+    two = [
+        element("div", element("img", src=_data(jpeg), alt=f"{name}, frame {span.shown}", loading="lazy"),
+                element("div", name, class_="word", aria_hidden="true"))
+        for jpeg, name in pictures
+    ]  # fmt: skip
+    return element(
+        "li",
+        element("div", two, class_="two"),
+        element("p", element("strong", name_of(span.person)), f" {when(span)}"),
+        element("p", "; ".join(span.reasons), class_="reason"),
+        id=f"look-{number}",
+        class_="card",
+    )
+
+
+def when(span: Span) -> str:
+    """Time and frames of a span."""
+    if span.first == span.last:
+        return f"{clock(span.start_s)}, frame {span.first}"
+    return f"{clock(span.start_s)} to {clock(span.end_s)}, frames {span.first} to {span.last}"
+
+
+def warnings(content: Content) -> Markup:
+    """Everything that the run and the evaluation warned of."""
+    told: list[str] = []
+    for teller in (content.run, content.evaluation):
+        told += teller.warnings if teller is not None else ()
+    if not told:
+        return _NOTHING
+    distinct = list(dict.fromkeys(told))
+    items = [element("li", warning) for warning in distinct[:_MOST_WARNINGS]]
+    if len(distinct) > _MOST_WARNINGS:
+        items.append(element("li", f"and {len(distinct) - _MOST_WARNINGS} more"))
+    return element("ul", items, class_="warnings")
+
+
+def details(content: Content) -> Markup:
+    """Every figure, the plan and the versions, folded."""
+    return joined(_all_figures(content), _plan(content), _versions(content))
+
+
+def _all_figures(content: Content) -> Markup | None:
+    if content.evaluation is None:
+        return None
+    better = {"higher": "higher is better", "lower": "lower is better"}
+    rows = [
+        element("tr", element("th", name, scope="row"),
+                element("td", f"{metric.value:.4g} {metric.unit}".strip(), class_="number"),
+                element("td", f"{metric.how}; {better[metric.better]}"))
+        for name, metric in content.evaluation.metrics.items()
+    ]  # fmt: skip
+    missing = [
+        element("tr", element("th", name, scope="row"), element("td", "not measured"), element("td", reason))
+        for name, reason in content.evaluation.missing.items()
+    ]
+    table = element("table", element("tbody", rows, missing))
+    return _folded("All figures", element("div", table, class_="scroll"))
+
+
+def _plan(content: Content) -> Markup | None:
+    if content.run is None:
+        return None
+    told = f"The same run again: save this as plan.json, then facex {content.run.plan.task} --plan plan.json"
+    return _folded("Plan", element("p", told, class_="pale"),
+                   element("pre", content.run.plan.model_dump_json(indent=2), tabindex=0))  # fmt: skip
+
+
+def _versions(content: Content) -> Markup:
+    rows = (joined(element("dt", name), element("dd", version)) for name, version in content.versions.items())
+    return _folded("Versions", element("dl", rows, class_="facts"))
+
+
+def _folded(title: str, *children: Markup) -> Markup:
+    return element("details", element("summary", title), *children, class_="card")
+
+
+def foot(content: Content) -> Markup:
+    """What is in the page, for whoever passes it on."""
+    whose = "the target" if content.driving is None else "the portrait, the driving video"
+    stills = " The source stills are named, not shown." if content.driving is None else ""
+    return joined(
+        element("p", f"This page holds pictures of {whose} and the result.{stills} It loads nothing from anywhere."),
+        element("p", "What it shows is synthetic media. Show it to nobody as something that happened."),
+    )
+
+
+def name_of(name: str) -> Markup:
+    """A name that was not chosen here: its direction of writing does not disturb the text around it."""
+    return element("bdi", name)
+
+
+def _data(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
