@@ -228,7 +228,7 @@ class _Watch:
 
 
 def _remove(path: str) -> None:
-    """A file or a folder that only the worker knew. What was put in its place before is gone from here already."""
+    """A file or a folder that only the worker knew. One that was finished has another name by now."""
     with suppress(OSError):
         os.unlink(path)
         return

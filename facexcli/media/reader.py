@@ -44,7 +44,8 @@ class FrameReader(Prefetch[Frame]):
 
     `start` (inclusive) and `stop` (exclusive) cut a range; `Frame.index` counts from the first frame of the file, so
     that it means the same with and without a range. Missing, repeated and backward time stamps are put in order.
-    Damaged packets are skipped. Both are told in `warnings`, which is complete when the iteration ended.
+    Damaged packets are skipped. Both are told in `warnings`, which is complete when the iteration ended, or the reader
+    is closed.
 
     Raises InputError where nothing can be decoded or where the picture changes its size.
     """

@@ -58,7 +58,7 @@ class Output:
                                  "look at its length with `facex faces`")  # fmt: skip
             jobs = make_jobs(chain((first,), reader))
             counts = self._written(video, first, jobs, painter)
-            self._warn(reader.warnings)
+        self._warn(reader.warnings)  # complete now, also where the jobs ended before the frames did
         return counts
 
     def _written(self, video: VideoFormat, first: Frame, jobs: Iterator[Job], painter: Painter) -> RenderCounts:

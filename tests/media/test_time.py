@@ -227,6 +227,10 @@ def test_warnings_are_told_when_only_a_part_is_read(broken: Callable[[str], tupl
     with FrameReader(path, info, start=50, stop=150) as reader:
         assert len(list(reader)) == 100
     assert reader.warnings == ["1 time stamps were missing, repeated or out of order; repaired"]
+    with FrameReader(path, info) as reader:
+        for _ in range(150):
+            next(reader)
+    assert reader.warnings == ["1 time stamps were missing, repeated or out of order; repaired"], "closed early"
     with FrameReader(path, info, stop=50) as reader:
         list(reader)
     assert reader.warnings == [], "what lies behind the part is not read"
