@@ -99,7 +99,7 @@ def account_of(measured: Measured, number: int) -> Account:
     changed = np.ones(len(found), bool)
     if measured.is_swap:
         changed = values["change"] > _change_threshold(values["noise"])
-        values["changed"] = np.where(subject.reference.measured, changed, np.nan)
+        values["changed"] = np.where(subject.reference.seen, changed, np.nan)
         usual = float(np.median(values["change"][changed])) if changed.any() else float("nan")
         values["strength"] = values["change"] / usual
         values["seam"] = np.where(changed, values["seam"], np.nan)

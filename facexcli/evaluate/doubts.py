@@ -31,13 +31,12 @@ def doubtful_frames(account: Account, series: PersonSeries, is_swap: bool) -> It
     """One for each frame with something that is far from what is usual for this person, with all its reasons."""
     reference = account.subject.reference
     may_be_unchanged = is_swap and not account.is_own_face
-    found = np.isfinite(account.subject.found_px[:, 0, 0])
     outliers = {key: _outliers(series.values[key], limit) for key, limit in _LIMITS.items() if key in series.values}
     for row, (frame, time_s) in enumerate(zip(series.frame_indices, series.time_s, strict=True)):
         reasons = []
-        if reference.measured[row] and not found[row]:
+        if reference.seen[row] and not account.subject.seen[row]:
             reasons.append("no face found in the result")
-        if may_be_unchanged and reference.measured[row] and not account.changed[row]:
+        if may_be_unchanged and reference.seen[row] and not account.changed[row]:
             reasons.append("the face is not changed")
         for key, rows in outliers.items():
             if rows[row]:

@@ -32,7 +32,9 @@ from facexcli.pipeline.stills import reference_embedding
 from facexcli.settings import Settings, parse_trim
 
 if TYPE_CHECKING:
+    from facexcli.evaluate.metrics.identity import Gallery
     from facexcli.evaluate.sightings import Subject
+    from facexcli.events import StageName
     from facexcli.types import Analysis, MediaInfo
 
 __all__ = ["DoubtfulFrame", "Evaluation", "Metric", "PersonSeries", "evaluate", "load_evaluation"]
@@ -95,6 +97,19 @@ def _by_person(sources: Sources) -> Mapping[str | Path, Sequence[Path]]:
     return sources if isinstance(sources, Mapping) else {_SOMEBODY: sources}
 
 
+def _claims(
+    given: Given, sources: Mapping[str | Path, Portrayal], gallery: Gallery | None
+) -> tuple[dict[str | Path, Claim], Gallery | None]:
+    """Who is claimed for whom, and the gallery with all of them among the candidates."""
+    claims: dict[str | Path, Claim] = {}
+    for who, source in sources.items():
+        label = None
+        if gallery is not None:
+            gallery, label = gallery.including(given[who], source)
+        claims[who] = Claim(source, label)
+    return claims, gallery
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
     """One evaluation, with the models open."""
@@ -115,17 +130,12 @@ class _Task:
             raise UsageError("people are numbered over the whole canvas", "with --trim, say who by a reference still")
         sources = {who: self._portray(stills) for who, stills in given.items()}
         gallery = load_gallery(among, self.judge, self.reporter) if among is not None else None
-        expected = look(reference, self.dlib, self.reporter, "analyse" if canvas is reference else "analyse-driving",
-                        self.part)  # fmt: skip
+        stage: StageName = "analyse" if canvas is reference else "analyse-driving"
+        expected = look(reference, self.dlib, self.reporter, stage, self.part)
         shown = look(info, self.dlib, self.reporter, "analyse-result")
         self._check_length(shown, expected, canvas)
         subjects = self._subjects(shown, expected, min_face_px)
-        claims = {}
-        for who, source in sources.items():
-            label = None
-            if gallery is not None:
-                gallery, label = gallery.including(given[who], source)
-            claims[who] = Claim(source, label)
+        claims, gallery = _claims(given, sources, gallery)
         subjects, claimed = self._assigned(subjects, claims, expected)
         pictures = self.driving is None
         expected_sources = [claim.source for claim in claimed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,9 @@ class Sighting:
     """One person in one clip; arrays over the N frames in which the face is there, ascending.
 
     frames: int64 (N,), 0 for the first frame of the part that is looked at. landmarks_px: float32 (N, 68, 2) in frame
-    pixels, as measured; steady_px: likewise, smoothed over time. measured: bool (N,), False where the landmarks are
-    known from neighbouring frames only. segment: int64 (N,), the track, or `UNTRACKED`.
+    pixels, as measured; steady_px: likewise, smoothed over time. seen: bool (N,), False where the face is known from
+    neighbouring frames only; measured: bool (N,), whether its landmarks can be trusted, too. segment: int64 (N,), the
+    track, or `UNTRACKED`.
     """
 
     name: str
@@ -40,18 +41,32 @@ class Sighting:
     frames: Array
     landmarks_px: Array
     steady_px: Array
+    seen: Array
     measured: Array
     segment: Array
+
+
+class _Row(NamedTuple):
+    """One frame of a `Sighting`."""
+
+    frame: int
+    landmarks_px: Array
+    steady_px: Array
+    seen: bool
+    measured: bool
+    segment: int
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A person of the reference, and where that face is in the result.
 
-    found_px, found_steady_px: float32 (N, 68, 2), NaN in frames in which the result shows no face there.
+    seen: bool (N,), whether the result shows a face there. found_px, found_steady_px: float32 (N, 68, 2), NaN where
+    its landmarks are not known.
     """
 
     reference: Sighting
+    seen: Array
     found_px: Array
     found_steady_px: Array
 
@@ -96,36 +111,53 @@ def sighting_of(analysis: Analysis, person: Person) -> Sighting:
         steady = smooth_track(track, rate, _STEADINESS)
         for index, face, calm in zip(track.frame_indices, track.faces, steady.faces, strict=True):
             sure = face.measured and not face.repaired
-            rows.append((index - first_frame(analysis), face.landmarks_px, calm.landmarks_px, sure, track.id))
+            frame = index - first_frame(analysis)
+            rows.append(_Row(frame, face.landmarks_px, calm.landmarks_px, face.measured, sure, track.id))
     return _sighting(person.name, person.track_ids, rows)
 
 
 def match_by_place(reference: Sequence[Sighting], result: Analysis) -> list[Subject]:
     """For each person of the reference the face at the same place of the result; no face is given to two people."""
     aspect = float(result.media.display_aspect_ratio)
-    faces: dict[int, list[tuple[Array, Array]]] = {}
+    faces: dict[int, list[_Row]] = {}
     for person in result.people:
-        seen = sighting_of(result, person)
-        for row in np.flatnonzero(seen.measured).tolist():
-            faces.setdefault(int(seen.frames[row]), []).append((seen.landmarks_px[row], seen.steady_px[row]))
-    found = [np.full((2, *item.landmarks_px.shape), np.nan, np.float32) for item in reference]
+        for face in _rows(sighting_of(result, person)):
+            if face.seen:
+                faces.setdefault(face.frame, []).append(face)
+    subjects = [_unseen(item) for item in reference]
     for frame, owners in _by_frame(reference).items():
         candidates = faces.get(frame, [])
         for owner, row, chosen in _nearest(reference, owners, candidates, aspect):
-            found[owner][:, row] = candidates[chosen]
-    return [Subject(item, *pair) for item, pair in zip(reference, found, strict=True)]
+            _note(subjects[owner], row, candidates[chosen])
+    return subjects
 
 
 def match_by_time(reference: Sighting, result: Sighting | None) -> Subject:
     """For a reenactment, where the places differ: the one face of each film in the same frame."""
+    subject = _unseen(reference)
+    faces = {face.frame: face for face in _rows(result) if face.seen} if result is not None else {}
+    for row, frame in enumerate(reference.frames.tolist()):
+        if frame in faces:
+            _note(subject, row, faces[frame])
+    return subject
+
+
+def _unseen(reference: Sighting) -> Subject:
     found = np.full((2, *reference.landmarks_px.shape), np.nan, np.float32)
-    if result is not None:
-        sure = {int(frame): row for row, frame in enumerate(result.frames) if result.measured[row]}
-        for row, frame in enumerate(reference.frames):
-            if int(frame) in sure:
-                there = sure[int(frame)]
-                found[:, row] = result.landmarks_px[there], result.steady_px[there]
-    return Subject(reference, *found)
+    return Subject(reference, np.zeros(len(reference.frames), bool), *found)
+
+
+def _note(subject: Subject, row: int, face: _Row) -> None:
+    """Enter a face of the result; for the functions that make subjects."""
+    subject.seen[row] = True
+    if face.measured:
+        subject.found_px[row], subject.found_steady_px[row] = face.landmarks_px, face.steady_px
+
+
+def _rows(item: Sighting) -> Iterator[_Row]:
+    columns = (item.frames.tolist(), item.landmarks_px, item.steady_px)
+    flags = (item.seen.tolist(), item.measured.tolist(), item.segment.tolist())
+    return (_Row(*values) for values in zip(*columns, *flags, strict=True))
 
 
 def _by_frame(people: Sequence[Sighting]) -> dict[int, list[tuple[int, int]]]:
@@ -140,11 +172,11 @@ def _by_frame(people: Sequence[Sighting]) -> dict[int, list[tuple[int, int]]]:
 def _nearest(
     reference: Sequence[Sighting],
     owners: Sequence[tuple[int, int]],
-    candidates: Sequence[tuple[Array, Array]],
+    candidates: Sequence[_Row],
     aspect: float,
 ) -> Iterator[tuple[int, int, int]]:
     """(person, row, candidate), the best overlap first, everything used once."""
-    boxes = [face_box(landmarks, aspect) for landmarks, _ in candidates]
+    boxes = [face_box(face.landmarks_px, aspect) for face in candidates]
     pairs = []
     for owner, row in owners:
         own = face_box(reference[owner].landmarks_px[row], aspect)
@@ -168,7 +200,7 @@ def _completed(people: list[Sighting], analysis: Analysis, analyzer: Analyzer) -
     wanted = {frame for frame in range(count) if any(frame not in own for own in present)}
     if not wanted:
         return people
-    added: list[list[tuple[int, Array, Array, bool, int]]] = [[] for _ in people]
+    added: list[list[_Row]] = [[] for _ in people]
     last = start + max(wanted) + 1
     with AnalysisReader(
         analysis.media.path, analysis.media, max_side_px=ANALYSIS_SIDE_PX, start=start + min(wanted), stop=last
@@ -180,9 +212,12 @@ def _completed(people: list[Sighting], analysis: Analysis, analyzer: Analyzer) -
             for landmarks in _detected(rgb, scale, analyzer):
                 owner = _missed_person(people, present, frame, landmarks, float(analysis.media.display_aspect_ratio))
                 if owner is not None:
-                    added[owner].append((frame, landmarks, landmarks, True, UNTRACKED))
+                    added[owner].append(_Row(frame, landmarks, landmarks, True, True, UNTRACKED))
                     present[owner].add(frame)
-    return [_with_rows(item, rows) if rows else item for item, rows in zip(people, added, strict=True)]
+    return [
+        _sighting(item.name, item.track_ids, [*_rows(item), *rows]) if rows else item
+        for item, rows in zip(people, added, strict=True)
+    ]
 
 
 def _detected(rgb: Array, scale: tuple[float, float], analyzer: Analyzer) -> Iterator[Array]:
@@ -209,20 +244,16 @@ def _missed_person(
     return max(shares, key=lambda who: shares[who], default=None)
 
 
-def _with_rows(item: Sighting, rows: Sequence[tuple[int, Array, Array, bool, int]]) -> Sighting:
-    own = zip(item.frames, item.landmarks_px, item.steady_px, item.measured, item.segment, strict=True)
-    return _sighting(item.name, item.track_ids, [*own, *rows])
-
-
-def _sighting(name: str, track_ids: tuple[int, ...], rows: Sequence[tuple[int, Array, Array, bool, int]]) -> Sighting:
-    ordered = sorted(rows, key=lambda row: row[0])
-    frames, landmarks, steady, measured, segment = zip(*ordered, strict=True)
+def _sighting(name: str, track_ids: tuple[int, ...], rows: Sequence[_Row]) -> Sighting:
+    ordered = sorted(rows, key=lambda row: row.frame)
+    frames, landmarks, steady, seen, measured, segment = zip(*ordered, strict=True)
     return Sighting(
         name,
         track_ids,
         np.array(frames, np.int64),
         np.stack(landmarks).astype(np.float32),
         np.stack(steady).astype(np.float32),
+        np.array(seen, bool),
         np.array(measured, bool),
         np.array(segment, np.int64),
     )

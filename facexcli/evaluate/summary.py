@@ -130,6 +130,9 @@ def _add_identity(sheet: _Sheet, accounts: Sequence[Account], measured: Measured
 def _add_motion(sheet: _Sheet, accounts: Sequence[Account], measured: Measured) -> None:
     beside = "result and canvas" if measured.is_swap else "result and driving"
     nobody = "no frame shows the face in both"
+    found = np.concatenate([account.subject.seen[account.subject.reference.seen] for account in accounts])
+    how = f"frames of the result with a face of those of the {beside.split()[-1]}"
+    sheet.add("found_rate", _share(found), "share", "higher", how, nobody)
     sheet.add("pose_error", mean(accounts, "pose_error_deg"), "deg", "lower", f"turn of the head, {beside}", nobody)
     value = mean(accounts, "pose_motion_error_deg") if _longest(accounts) > 1 else None
     how = f"the same from each clip's own median, {beside}"
@@ -167,7 +170,7 @@ def _add_steadiness(sheet: _Sheet, accounts: Sequence[Account], measured: Measur
 
 
 def _add_change(sheet: _Sheet, accounts: Sequence[Account]) -> None:
-    visible = [account.changed[account.subject.reference.measured] for account in _others_faces(accounts)]
+    visible = [account.changed[account.subject.reference.seen] for account in _others_faces(accounts)]
     how = "frames with a changed face of those that show the face"
     rate = _share(np.concatenate(visible)) if visible else None
     sheet.add("swap_rate", rate, "share", "higher", how, _OWN_FACE)

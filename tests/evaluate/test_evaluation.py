@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ import pytest
 
 from facexcli.errors import InputError, NoFaceError, UsageError
 from facexcli.evaluate.evaluation import Evaluation, evaluate
-from facexcli.events import Warned
+from facexcli.evaluate.sightings import UNTRACKED, look, match_by_place, sightings
+from facexcli.events import SilentReporter, Warned
+from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.media.image import read_image, write_image
+from facexcli.media.probe import probe
 
 if TYPE_CHECKING:
     from conftest import Swapped, WriteClip
@@ -312,3 +316,35 @@ def test_a_result_of_another_clip_is_doubted(swapped: Swapped, portrait: Path, w
     heard = _Heard()
     evaluate(write_clip("foreign", foreign), [portrait], swapped.canvas, reporter=heard)
     assert any("was not to be touched differs much" in message for message in heard.warnings)
+
+
+def test_a_face_that_the_judge_lost_is_looked_for_again(swapped: Swapped) -> None:
+    """A run that loses the same face must not be excused by the judge's own loss."""
+    analyzer = DlibAnalyzer()
+    found = look(probe(swapped.canvas), analyzer, SilentReporter(), "analyse")
+    (track,) = found.tracks
+    lost = {5, 6, 7}
+    kept = [place for place, index in enumerate(track.frame_indices) if index not in lost]
+    short = replace(
+        track,
+        frame_indices=tuple(track.frame_indices[place] for place in kept),
+        faces=tuple(track.faces[place] for place in kept),
+    )
+    (seen,) = sightings(replace(found, tracks=(short,)), analyzer, 40)
+    assert seen.frames.tolist() == list(range(12))
+    assert set(seen.frames[seen.segment == UNTRACKED].tolist()) == lost
+    assert seen.measured.all()
+    again = np.stack([track.faces[index].landmarks_px for index in sorted(lost)])
+    # Both are dlib's landmarks, from other starting boxes.
+    assert np.abs(seen.landmarks_px[sorted(lost)] - again).mean() < 1.0
+
+
+def test_landmarks_that_were_repaired_are_no_loss_of_the_face(swapped: Swapped) -> None:
+    analyzer = DlibAnalyzer()
+    found = look(probe(swapped.canvas), analyzer, SilentReporter(), "analyse")
+    (track,) = found.tracks
+    faces = [replace(face, repaired=place == 3, measured=place != 4) for place, face in enumerate(track.faces)]
+    result = replace(found, tracks=(replace(track, faces=tuple(faces)),))
+    (subject,) = match_by_place(sightings(found, analyzer, 40), result)
+    assert np.flatnonzero(~subject.seen).tolist() == [4]
+    assert np.flatnonzero(~subject.is_found).tolist() == [3, 4]
