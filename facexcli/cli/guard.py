@@ -33,6 +33,7 @@ _WORKER = "worker:"
 # What ends a command at the user's wish. SIGQUIT (Ctrl-\) and SIGHUP are not everywhere.
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
 _PATIENCE_S = 1.0
+_ASK_AGAIN_S = 0.5
 _ORPHAN_S = 10.0
 _SHOWN_INPUTS = 3
 # Which library works for which of our modules.
@@ -81,12 +82,16 @@ class _Process(Protocol):
 class _Forked:
     def __init__(self, pid: int) -> None:
         self._pid = pid
+        self._ended = False
 
     def wait(self) -> int:
+        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        self._ended = True  # before its number may be given to another process
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
     def send_signal(self, sig: int, /) -> None:
-        os.kill(self._pid, sig)
+        if not self._ended:
+            os.kill(self._pid, sig)
 
 
 def _fork() -> int | None:
@@ -161,8 +166,9 @@ def _end_with_the_watcher(pipe: int) -> None:
     gone = select.poll()
     gone.register(pipe, 0)  # nothing but that nobody reads any more
     gone.poll()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_ORPHAN_S)
+    for _ in range(round(_ORPHAN_S / _ASK_AGAIN_S)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_ASK_AGAIN_S)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -173,6 +179,7 @@ class _Watch:
         self._worker, self._pipe = worker, pipe
         self._records: list[bytes] = []
         self._asked_at_s: float | None = None
+        self._ended = threading.Event()
         self._killed = False
 
     def until_it_ends(self) -> int:
@@ -186,6 +193,7 @@ class _Watch:
             _release_signals()
             code = self._worker.wait()
         finally:
+            self._ended.set()
             for number, handler in previous.items():
                 signal.signal(number, handler)
         listener.join(timeout=2)  # a program that the worker started and left may still hold the pipe
@@ -207,10 +215,18 @@ class _Watch:
         with suppress(ProcessLookupError):
             if self._asked_at_s is None:
                 self._asked_at_s = now_s
-                self._worker.send_signal(signal.SIGTERM)
+                threading.Thread(target=self._ask_until_it_ends, name="guard", daemon=True).start()
             elif now_s - self._asked_at_s > _PATIENCE_S:  # one wish may come twice, to the group and to the process
                 self._killed = True
                 self._worker.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _ask_until_it_ends(self) -> None:
+        """Python sleeps through a signal that comes just before a system call; the next one wakes it."""
+        with suppress(ProcessLookupError):
+            while True:
+                self._worker.send_signal(signal.SIGTERM)
+                if self._ended.wait(_ASK_AGAIN_S):
+                    return
 
     def _error(self, code: int, told: journal.Told) -> FacexError:
         name, meaning = _named(code)
