@@ -37,7 +37,7 @@ NOISE_CODES = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessCost:
-    """wall_s: from start to end. cpu_s: user and system. peak_rss_mib: largest resident set."""
+    """wall_s: from start to end. cpu_s: user and system. peak_rss_mib: largest resident sets of all its processes."""
 
     wall_s: float
     cpu_s: float
@@ -122,18 +122,27 @@ def process_cost(command: Sequence[str]) -> ProcessCost:
         complaints.seek(0)
         lines = complaints.read().decode(errors="replace").strip().splitlines()
     if process.returncode:
-        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        reason = (
+            next((line for line in lines if "error:" in line), lines[-1])
+            if lines
+            else f"exit code {process.returncode}"
+        )
         raise DeviceError(f"{Path(command[0]).name} failed: {reason}", "run it by hand to see why")
     return ProcessCost(wall_s, usage.ru_utime + usage.ru_stime, (peak_kib or usage.ru_maxrss) / 1024)
 
 
 def _peak_kib(pid: int) -> int:
-    """The largest resident set so far; 0 where /proc does not tell. (ru_maxrss counts the parent at the fork.)"""
+    """The largest resident sets so far of a process and those that it started; 0 where /proc does not tell.
+
+    (ru_maxrss counts the parent at the fork.)
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+    own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+    return own + sum(_peak_kib(int(child)) for child in children)
 
 
 def transcode_arguments(clip: Path, output: Path) -> list[str]:
