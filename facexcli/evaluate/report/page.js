@@ -69,10 +69,12 @@
       figure.querySelector("input").focus({ preventScroll: true });
     };
     for (const { figure, svg } of plots) {
-      svg.addEventListener("pointermove", (event) => {
+      const read = (event) => {
         const edge = svg.getBoundingClientRect();
         show(nearest(timeline.x, (event.clientX - edge.left) / edge.width));
-      });
+      };
+      svg.addEventListener("pointermove", read);
+      svg.addEventListener("pointerdown", read); // a finger does not move before it taps
       svg.addEventListener("pointerleave", hide);
       svg.addEventListener("click", (event) => { if (!event.target.closest("a")) toSample(); });
       figure.addEventListener("keydown", (event) => {

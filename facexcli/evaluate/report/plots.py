@@ -20,6 +20,7 @@ _WIDTH = 1000
 _HEIGHT_PX = 112
 _AXIS_PX = 26
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_MOST_LINES = 5
 _GAP = 2.5
 """A curve is broken where values are farther apart than so many times their usual distance."""
 
@@ -172,7 +173,7 @@ class _Scale:
         if plot.is_log:
             decades = range(floor(log10(low)), ceil(log10(high)) + 1)
             return cls(10.0 ** decades[0], 10.0 ** decades[-1], tuple(10.0**decade for decade in decades), True)
-        step = _round_step((high - low) / 3)
+        step = _round_step((high - low) / _MOST_LINES)
         first, last = floor(low / step + 1e-6), ceil(high / step - 1e-6)
         return cls(first * step, last * step, tuple(index * step for index in range(first, last + 1)), False)
 
@@ -239,9 +240,11 @@ def _limit(plot: Plot, scale: _Scale) -> Markup | None:
     if plot.limit is None or not scale.low <= plot.limit[0] <= scale.high:
         return None
     value, words = plot.limit
-    y = f"{scale.y(value):.1f}"
-    return element("g", element("line", x1=0, x2="100%", y1=y, y2=y),
-                   element("text", words, x="100%", y=y, dx=-4, dy=-4, text_anchor="end"), class_="limit")  # fmt: skip
+    y = scale.y(value)
+    line = element("line", x1=0, x2="100%", y1=f"{y:.1f}", y2=f"{y:.1f}")
+    below = 12 if y < 14 else -4
+    text = element("text", words, x="100%", y=f"{y:.1f}", dx=-4, dy=below, text_anchor="end")
+    return element("g", line, text, class_="limit")
 
 
 def _grid_line(scale: _Scale, value: float) -> Markup:
@@ -250,9 +253,9 @@ def _grid_line(scale: _Scale, value: float) -> Markup:
 
 
 def _grid_label(scale: _Scale, value: float) -> Markup:
-    """Above its line; the topmost below it."""
-    y = scale.y(value)
-    return element("text", f"{value + 0.0:g}", x=2, y=f"{y:.1f}", dy=-3 if y > 14 else 11, class_="value")
+    """In the margin, left of its line."""
+    y = f"{scale.y(value):.1f}"
+    return element("text", f"{value + 0.0:g}", x=-6, y=y, dy="0.35em", text_anchor="end")
 
 
 def _line(place: float, style: str) -> Markup:
@@ -261,7 +264,7 @@ def _line(place: float, style: str) -> Markup:
 
 def _tick(place: float, words: str) -> Markup:
     anchor = "start" if place < 0.03 else "end" if place > 0.97 else "middle"
-    return element("text", words, x=_percent(place), y=_HEIGHT_PX + 21, text_anchor=anchor, class_="tick")
+    return element("text", words, x=_percent(place), y=_HEIGHT_PX + 21, text_anchor=anchor)
 
 
 def _in_words(plot: Plot) -> str:

@@ -27,7 +27,7 @@ _MOST_WARNINGS = 50
 def head(content: Content) -> Markup:
     """Title, facts, problems, and the figures beside their targets."""
     facts = [joined(element("dt", term), element("dd", told)) for term, told in _facts(content)]
-    problems = [element("p", problem) for problem in content.problems]
+    problems = [element("p", _without_folders(content, problem)) for problem in content.problems]
     return joined(
         element("p", f"Report of a {content.task}", class_="kind"),
         element("h1", name_of(content.result.name)),
@@ -99,7 +99,9 @@ def frames(content: Content) -> Markup:
     told = f"Left of the edge {before}, right of it the result. Drag, or use the arrow keys."
     doubts = {span.shown: span for span in reversed(content.spans)}
     figures = [_comparison(content, pair, doubts.get(pair.frame_index)) for pair in samples]
-    return joined(element("p", told, class_="lead"), element("div", figures, class_="pairs"))
+    width, height = samples[0].size_px
+    shape = "broad" if width > 1.4 * height else "tall" if height > 1.2 * width else "even"
+    return joined(element("p", told, class_="lead"), element("div", figures, class_=f"pairs {shape}"))
 
 
 def _comparison(content: Content, pair: Pair, doubt: Span | None) -> Markup:
@@ -187,10 +189,18 @@ def warnings(content: Content) -> Markup:
     if not told:
         return _NOTHING
     distinct = list(dict.fromkeys(told))
-    items = [element("li", warning) for warning in distinct[:_MOST_WARNINGS]]
+    items = [element("li", _without_folders(content, warning)) for warning in distinct[:_MOST_WARNINGS]]
     if len(distinct) > _MOST_WARNINGS:
         items.append(element("li", f"and {len(distinct) - _MOST_WARNINGS} more"))
     return element("ul", items, class_="warnings")
+
+
+def _without_folders(content: Content, text: str) -> str:
+    """Of the files, names are enough: where they lie tells more of somebody's machine than a reader needs."""
+    files = (content.result, content.canvas, *([content.driving] if content.driving else []), *content.sources)
+    for path in sorted(files, key=lambda path: -len(str(path))):
+        text = text.replace(str(path), path.name)
+    return text
 
 
 def details(content: Content) -> Markup:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isinf
 from typing import TYPE_CHECKING, Literal
 
 from facexcli.evaluate.metrics.identity import SAME_PERSON_DISTANCE
@@ -34,7 +35,7 @@ TARGETS = (
     Target("swap_rate", "Frames swapped", "of those that show the face", 0.99, 1),
     Target("nearer_to_source", "Right identity", "of the judged frames", 0.99, 1),
     Target("identity_distance", "Distance to the source", "below 0.6: the same person", SAME_PERSON_DISTANCE, 3),
-    Target("distance_steadiness", "Unsteadiness of identity", "standard deviation of the distance", 0.04, 3),
+    Target("distance_steadiness", "Identity drift", "standard deviation of the distance", 0.04, 3),
     Target("flicker_ratio", "Flicker", "times the input's own", 1.1),
     Target("pose_motion_error", "Head pose off by", "mean, from the clip's own median"),
     Target("expression_error", "Expression off by", "mean, of the eyes' distance", None, 1),
@@ -42,7 +43,7 @@ TARGETS = (
     Target("untouched_psnr", "Outside the face", "what was not to be touched, after encoding", None, 1),
 )
 _PERCENT = frozenset(("swap_rate", "nearer_to_source", "expression_error"))
-_UNITS = {"pose_motion_error": "\N{DEGREE SIGN}", "untouched_psnr": " dB"}
+_UNITS = {"pose_motion_error": "\N{DEGREE SIGN}", "untouched_psnr": "\N{NO-BREAK SPACE}dB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,20 @@ def verdicts(metrics: Mapping[str, Metric]) -> list[Verdict]:
 
 
 def _verdict(target: Target, metric: Metric) -> Verdict:
-    shown = _shown(target, metric.value)
     if target.limit is None:
-        return Verdict(target.label, shown, target.meaning, "", "open")
+        return Verdict(target.label, _shown(target, metric.value), target.meaning, "", "open")
     is_met = metric.value >= target.limit if metric.better == "higher" else metric.value <= target.limit
+    shown = _shown(target, metric.value)
+    if not is_met and shown == _shown(target, target.limit):  # rounded, it would look as if it were met
+        shown = _shown(replace(target, digits=target.digits + 2), metric.value)
     sign = "at least" if metric.better == "higher" else "at most"
-    wanted = f"{100 * target.limit:g} %" if target.metric in _PERCENT else f"{target.limit:g}"
+    wanted = f"{100 * target.limit:g}\N{NO-BREAK SPACE}%" if target.metric in _PERCENT else f"{target.limit:g}"
     return Verdict(target.label, shown, target.meaning, f"{sign} {wanted}", "met" if is_met else "missed")
 
 
 def _shown(target: Target, value: float) -> str:
+    if isinf(value):
+        return "identical"
     if target.metric in _PERCENT:
-        return f"{100 * value:.{target.digits}f} %"
+        return f"{100 * value:.{target.digits}f}\N{NO-BREAK SPACE}%"
     return f"{value:.{target.digits}f}{_UNITS.get(target.metric, '')}"

@@ -26,6 +26,8 @@ MOST_PEOPLE = 8
 _INTERVALS = 40
 _MOST_CUTS = 200
 _MOST_SHADES = 100
+_FASTEST = 1000
+"""Frames a second; a stage that takes less time has nothing to show, and would press the others together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,13 @@ _KINDS = (
     _Kind("Identity distance", "dlib",
           (("identity_distance", "to the source", "a"), ("canvas_distance", "to the target's own face", "b dashed")),
           0.2, 0.8, 3, (SAME_PERSON_DISTANCE, "below: the same person")),
-    _Kind("Pose", "degrees; dashed: as it should be",
-          (("yaw_deg", "yaw", "a"), ("pitch_deg", "pitch", "b"), ("roll_deg", "roll", "c"),
-           ("yaw_deg_reference", "yaw", "a dashed"), ("pitch_deg_reference", "pitch", "b dashed"),
-           ("roll_deg_reference", "roll", "c dashed")), -10, 10, 1),
+    _Kind("Pose", "degrees, and what they should be",
+          (("yaw_deg", "yaw", "a"), ("yaw_deg_reference", "input", "a dashed"),
+           ("pitch_deg", "pitch", "b"), ("pitch_deg_reference", "input", "b dashed"),
+           ("roll_deg", "roll", "c"), ("roll_deg_reference", "input", "c dashed")), -10, 10, 1),
     _Kind("Expression error", "of the eyes' distance", (("expression_error", "off by", "d"),), 0, 0.06, 3,
           (0.06, "doubtful")),
-    _Kind("Flicker", "8-bit codes beyond the motion; dashed: the input",
+    _Kind("Flicker", "8-bit codes beyond what motion explains",
           (("flicker", "result", "e"), ("flicker_reference", "input", "e dashed")), 0, 4, 2),
     _Kind("Strength of the change", "1 is usual for this person", (("strength", "change", "f"),), 0, 1.5, 2),
 )  # fmt: skip
@@ -183,7 +185,7 @@ def speed(content: Content, numbers: Iterator[int]) -> Timelines:
     places = frames / frames[-1]
     ticks = [(step / 4, f"{round(frames[-1] * step / 4)}") for step in range(5)]
     figure, values = draw(_speed_plot(intervals), Axis(places, ticks), number)
-    rest = "Frames that were finished; stages run side by side."
+    rest = "Over the frames that were finished. Stages run side by side, in several threads."
     where = element("p", rest, class_="where", data_rest=rest, role="status")
     data = {
         "id": "pace",
@@ -223,14 +225,15 @@ def _speed_plot(intervals: Sequence[tuple[Pace, Pace]]) -> Plot:
     def rates(seconds: Sequence[float]) -> Array:
         frames = [later.frames - earlier.frames for earlier, later in intervals]
         spent = np.array(seconds)
-        return np.asarray(np.divide(frames, spent, out=np.full(len(spent), np.nan), where=spent > 1e-6))
+        found = np.divide(frames, spent, out=np.full(len(spent), np.nan), where=spent > 1e-6)
+        return np.where(found <= _FASTEST, found, np.nan)
 
-    names = [name for name in intervals[-1][1].stage_s if name in _STAGE_STYLES]
     curves = [Curve("all together", "ink", rates([later.wall_s - earlier.wall_s for earlier, later in intervals]))]
-    for name in names:
+    for name, style in _STAGE_STYLES.items():
         spent = [later.stage_s.get(name, 0.0) - earlier.stage_s.get(name, 0.0) for earlier, later in intervals]
-        curves.append(Curve(name, _STAGE_STYLES[name], rates(spent)))
-    return Plot("Speed of each stage", "frames a second", curves, 1, 100, 1, is_log=True)
+        curves.append(Curve(name, style, rates(spent)))
+    shown = [curve for curve in curves if np.isfinite(curve.values).any()]
+    return Plot("Speed of each stage", f"frames a second, up to {_FASTEST}", shown, 1, _FASTEST, 1, is_log=True)
 
 
 _STAGE_STYLES = {"decode": "a", "crop": "b", "engine": "c", "fusion": "d", "paste": "e", "encode": "f"}
