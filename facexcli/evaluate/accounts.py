@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.evaluate.measures import pearson
+from facexcli.evaluate.metrics.change import NOISE_FACTOR
 from facexcli.evaluate.metrics.motion import ANGLES, motion_series
 from facexcli.evaluate.values import PersonSeries
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from facexcli.types import Array, MediaInfo
 
 _LEAST_CHANGE_CODES = 0.75
-_NOISE_FACTOR = 3.0
 _EDITED_SHARE = 0.05
 _SELF_DISTANCE = 0.5
 _SERIES_KEYS = (
@@ -109,7 +109,7 @@ def account_of(measured: Measured, number: int) -> Account:
 def _change_threshold(noise: Array) -> float:
     """What a face must differ by to be another: more than the encoder does beside it."""
     known = finite(noise)
-    return max(_LEAST_CHANGE_CODES, _NOISE_FACTOR * float(np.median(known)) if len(known) else 0.0)
+    return max(_LEAST_CHANGE_CODES, NOISE_FACTOR * float(np.median(known)) if len(known) else 0.0)
 
 
 def edited(accounts: Sequence[Account], measured: Measured, warnings: list[str]) -> list[Account]:

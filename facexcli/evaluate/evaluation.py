@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["DoubtfulFrame", "Evaluation", "Metric", "PersonSeries", "evaluate", "load_evaluation"]
 
 Sources = Sequence[Path] | Mapping[str | Path, Sequence[Path]]
+_Given = Mapping[str | Path, tuple[Path, ...]]
 _SOMEBODY = ""
 """In place of a person's name, where the sources are for whoever was edited."""
 
@@ -90,15 +91,12 @@ def _shots_of(reference: Analysis, frame_count: int) -> tuple[tuple[int, int], .
     return tuple(shot for shot in shots if shot[0] < shot[1])
 
 
-Given = Mapping[str | Path, tuple[Path, ...]]
-
-
 def _by_person(sources: Sources) -> Mapping[str | Path, Sequence[Path]]:
     return sources if isinstance(sources, Mapping) else {_SOMEBODY: sources}
 
 
 def _claims(
-    given: Given, sources: Mapping[str | Path, Portrayal], gallery: Gallery | None
+    given: _Given, sources: Mapping[str | Path, Portrayal], gallery: Gallery | None
 ) -> tuple[dict[str | Path, Claim], Gallery | None]:
     """Who is claimed for whom, and the gallery with all of them among the candidates."""
     claims: dict[str | Path, Claim] = {}
@@ -122,7 +120,7 @@ class _Task:
     judge: IdentityJudge
     reporter: Reporter
 
-    def run(self, given: Given, among: Path | None, min_face_px: float) -> Evaluation:
+    def run(self, given: _Given, among: Path | None, min_face_px: float) -> Evaluation:
         info, canvas = probe(self.result), probe(self.canvas)
         reference = canvas if self.driving is None else probe(self.driving)
         self._check_form(info, reference)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facexcli.evaluate.measures import cosine_similarity, expression_errors, pearson, psnr_db, rotation_angle_deg
-from facexcli.evaluate.metrics.change import change_of, seam_of
+from facexcli.evaluate.metrics.change import NOISE_FACTOR, change_of, seam_of
 from facexcli.evaluate.metrics.flicker import FlickerMeter
 from facexcli.evaluate.metrics.motion import LEAST_FRAMES, motion_series
 from facexcli.evaluate.metrics.regions import RegionMeter, label_regions
@@ -107,7 +107,7 @@ def test_a_new_face_differs_more_than_grain(view: View) -> None:
     grain = np.clip(view.rgb + rng.normal(0, 4, view.rgb.shape), 0, 255).astype(np.uint8)
     same = change_of(grain, view.rgb, view.landmarks_px)
     assert same.face < 1.0
-    assert same.face < 3 * same.noise
+    assert same.face < NOISE_FACTOR * same.noise
     mirrored = np.where(inside_face(view.landmarks_px)[..., None], view.rgb[:, ::-1], view.rgb)
     other = change_of(mirrored, view.rgb, view.landmarks_px)
     assert other.face > 10
@@ -191,3 +191,13 @@ def test_a_face_that_does_not_move_has_all_of_the_expression_error() -> None:
     assert still["expression_error"].mean() == pytest.approx(still["expression_size"].mean(), rel=0.05)
     assert still["expression_error"].mean() > 0.005
     assert motion_series(talking, talking)["expression_error"].max() < 1e-6
+
+
+def test_a_neighbour_who_was_changed_is_no_noise(view: View) -> None:
+    face = inside_face(view.landmarks_px)[..., None]
+    crowded = np.where(face, view.rgb[:, ::-1], view.rgb)
+    crowded[:, : VIEW_PX // 5] = 255 - crowded[:, : VIEW_PX // 5]
+    pictures = (np.where(face, crowded, view.rgb), crowded)
+    alone, beside = (change_of(picture, view.rgb, view.landmarks_px) for picture in pictures)
+    assert beside.face == pytest.approx(alone.face, rel=0.05)
+    assert beside.noise < 0.5
