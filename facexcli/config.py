@@ -22,8 +22,10 @@ from facexcli.settings import (
     ComputeSettings,
     EncodeSettings,
     EngineSettings,
+    LabelSettings,
     LookSettings,
     PeopleSettings,
+    ProvenanceSettings,
     RangeSettings,
     RecipeSettings,
     SamplingSettings,
@@ -42,9 +44,11 @@ __all__ = [
     "ComputeSettings",
     "EncodeSettings",
     "EngineSettings",
+    "LabelSettings",
     "LookSettings",
     "PeopleSettings",
     "Preset",
+    "ProvenanceSettings",
     "RangeSettings",
     "RecipeSettings",
     "SamplingSettings",
@@ -61,6 +65,7 @@ __all__ = [
 
 PROJECT_FILE = "facex.toml"
 USER_FILE = "config.toml"
+_PERSONAL = (("provenance", "signer"), ("provenance", "timestamp"))
 
 
 def user_folder() -> Path:
@@ -121,6 +126,7 @@ def load_preset(name_or_file: str) -> Preset:
         origin, text, folder = f"preset {name_or_file}", file.read_text("utf-8"), None
     values = _parse(text, origin)
     summary = str(values.pop("summary", ""))
+    _refuse_personal(values, origin)
     return Preset(name_or_file, summary, text, _checked(values, origin, folder))
 
 
@@ -142,9 +148,12 @@ def resolve(
     Raises UsageError, naming the file and the key or the option.
     """
     layers: list[Mapping[str, Any]] = []
-    for path in ((home or user_folder()) / USER_FILE, (cwd or Path()) / PROJECT_FILE):
+    for path in (own := (home or user_folder()) / USER_FILE, (cwd or Path()) / PROJECT_FILE):
         if path.is_file():
-            layers.append(_checked(_parse(_read(path), str(path)), str(path), path.parent))
+            values = _checked(_parse(_read(path), str(path)), str(path), path.parent)
+            if path != own:
+                _refuse_personal(values, str(path))
+            layers.append(values)
     if preset is not None:
         layers.append(load_preset(preset).values)
     layers.append(_checked(_grouped(flags or {}), "", None))
@@ -194,6 +203,18 @@ def _checked(values: dict[str, Any], origin: str, folder: Path | None) -> dict[s
             if value is not None and Path in get_args(declaration.field.annotation):
                 values[declaration.group][declaration.name] = str(folder / value)
     return values
+
+
+def _refuse_personal(values: Mapping[str, Any], origin: str) -> None:
+    """What starts a program or calls an address must not come with a file that somebody else may have written.
+
+    Raises UsageError.
+    """
+    for group, name in _PERSONAL:
+        table = values.get(group)
+        if isinstance(table, dict) and name in table:
+            hint = f"write it into your own configuration, {user_folder() / USER_FILE}, or use the option"
+            raise UsageError(f"{origin}: {group}.{name} is not taken from projects and presets", hint)
 
 
 def _usage_error(problem: ErrorDetails, origin: str) -> UsageError:

@@ -191,6 +191,51 @@ class EncodeSettings(_Group):
     )
 
 
+class ProvenanceSettings(_Group):
+    """What a result says of itself, and who signs it.
+
+    Who signs is no part of a plan: whoever runs it does. A command and an address are taken from the user's own
+    configuration or from options, not from files that may come with somebody else's project (`facexcli.config`).
+    """
+
+    mark: Annotated[Literal["on", "off"], Flag("--provenance", "Provenance")] = Field(
+        default="on", description="sign a statement that the result is synthetic, and put it into the file"
+    )
+    thumbnails: Annotated[Literal["on", "off"], Flag("--provenance-thumbnails", "Provenance")] = Field(
+        default="off", description="also put small pictures of the result and the inputs into the statement"
+    )
+    cert: Annotated[Path | None, Flag("--signing-cert", "Provenance", "FILE.pem")] = Field(
+        default=None, exclude=True, description="your certificate and those above it; without one, facex makes its own"
+    )
+    key: Annotated[Path | None, Flag("--signing-key", "Provenance", "FILE.pem")] = Field(
+        default=None, exclude=True, description="the private key of that certificate, readable by you alone"
+    )
+    signer: Annotated[tuple[str, ...], Flag("--signing-command", "Provenance", "ARG", repeatable=True)] = Field(
+        default=(), exclude=True, description="instead of a key: a program that signs, and its arguments; repeatable"
+    )
+    timestamp: Annotated[str, Flag("--timestamp", "Provenance", "URL")] = Field(
+        default="", exclude=True, pattern=r"^(https?://\S+)?$", description="ask this authority when it was signed"
+    )
+
+
+class LabelSettings(_Group):
+    """A visible label."""
+
+    text: Annotated[str, Flag("--label", "Provenance", "TEXT")] = Field(
+        default="", max_length=80, description="a label to be seen in the picture, such as AI-generated"
+    )
+    style: Annotated[Literal["picture", "metadata"], Flag("--label-as", "Provenance")] = Field(
+        default="picture", description="draw the label into the picture, or only write it into the metadata"
+    )
+    position: Annotated[
+        Literal["top-left", "top-right", "bottom-left", "bottom-right"],
+        Flag("--label-position", "Provenance", "CORNER"),
+    ] = Field(default="bottom-left", description="top-left, top-right, bottom-left or bottom-right")
+    seconds: Annotated[float, Flag("--label-seconds", "Provenance", "S")] = Field(
+        default=0.0, ge=0, le=10**6, description="how long the label is shown; 0 from beginning to end"
+    )
+
+
 class TalkSettings(_Group):
     """What the command line says on standard error."""
 
@@ -213,6 +258,8 @@ class Settings(_Group):
     compute: ComputeSettings = ComputeSettings()
     range: RangeSettings = RangeSettings()
     output: EncodeSettings = EncodeSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
+    label: LabelSettings = LabelSettings()
     talk: TalkSettings = TalkSettings()
 
 

@@ -19,7 +19,9 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("swap", rich_help_panel=panel)(swap)
 
 
-@with_settings("engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk")
+@with_settings(
+    "engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk"
+)
 def swap(
     sources: Annotated[
         list[Path] | None,

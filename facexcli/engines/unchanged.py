@@ -27,6 +27,7 @@ class UnchangedEngine:
         summary="gives every face back as it was: to check and measure all the rest",
         licence="Apache-2.0",
         relights=True,
+        generates=False,
     )
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -17,6 +19,7 @@ from facexcli.media.probe import probe
 from facexcli.pipeline.destination import check_output
 from facexcli.pipeline.inputs import InputFile, Mapped, MappedPerson, check_maps, check_names
 from facexcli.pipeline.output import canvas_format, encode_options, probe_target
+from facexcli.provenance.run_id import run_id_of
 from facexcli.recipes import (
     ATTRIBUTES,
     Attribute,
@@ -32,10 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facexcli.engines.base import EngineSpec
+    from facexcli.settings import ProvenanceSettings
 
 _MAP_HINT = "facex swap TARGET --map alice.jpg=1 --map bob.jpg=2 -o OUT; several stills of one person go into a folder"
 SCHEMA_VERSION: Literal[1] = 1
 Task = Literal["swap", "reenact"]
+_NOT_SEEN: Any = {"output": True, "engine_reason": True, "settings": {"talk", "compute", "provenance"}}
 
 
 class Plan(BaseModel):
@@ -90,6 +95,27 @@ class Plan(BaseModel):
         """The file whose frames, times and sound the result has."""
         return self.driving or self.canvas
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of all that has a say in what is seen: contents, recipe, engine and settings.
+
+        Where the files lie, how the run talks, and who signs are left out: the same picture has the same fingerprint.
+        """
+        content = self.model_dump(mode="json", exclude=_NOT_SEEN)
+        text = json.dumps(_without_paths(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def run_id(self) -> int:
+        """32 bits that name the run in its manifest and in its watermark."""
+        return run_id_of(self.fingerprint)
+
+    def signed_as(self, identity: ProvenanceSettings) -> Plan:
+        """The plan with somebody's certificate: one that was saved does not say who signs."""
+        own = {name: getattr(identity, name) for name in ("cert", "key", "signer", "timestamp")}
+        provenance = self.settings.provenance.model_copy(update=own)
+        return self.model_copy(update={"settings": self.settings.model_copy(update={"provenance": provenance})})
+
     def recipe_value(self) -> Recipe:
         return Recipe(self.recipe_name, self.recipe)
 
@@ -107,6 +133,14 @@ class Plan(BaseModel):
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"]) or "the file"
             raise UsageError(f"{path}: not a plan: {where}: {problem['msg']}", "make one with --dry-run") from error
+
+
+def _without_paths(value: Any) -> Any:
+    """JSON without the places of files, whose fingerprints stand beside them."""
+    if isinstance(value, dict):
+        is_file = "fingerprint" in value
+        return {key: _without_paths(part) for key, part in value.items() if not (is_file and key == "path")}
+    return [_without_paths(part) for part in value] if isinstance(value, list) else value
 
 
 def plan_swap(sources: Sequence[Path], target: Path, output: Path, settings: Settings) -> Plan:
