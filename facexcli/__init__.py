@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from facexcli.evaluate.report.report import write_report
     from facexcli.events import Event, Reporter, SilentReporter
     from facexcli.settings import Settings
     from facexcli.types import Analysis, Face, MediaInfo, Person, Shot, Track
@@ -38,6 +39,7 @@ _HOMES = {
         "DeviceError", "FacexError", "InputError", "Interrupted", "NoFaceError", "OutputError", "UsageError",
         "WeightsError",
     ),
+    "facexcli.evaluate.report.report": ("write_report",),
     "facexcli.events": ("Event", "Reporter", "SilentReporter"),
     "facexcli.settings": ("Settings",),
     "facexcli.types": ("Analysis", "Face", "MediaInfo", "Person", "Shot", "Track"),
@@ -70,6 +72,7 @@ __all__ = [
     "reenact",
     "resolve",
     "swap",
+    "write_report",
 ]
 
 

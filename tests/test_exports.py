@@ -14,6 +14,7 @@ DOCUMENTED = {
     "Analysis", "DeviceError", "Event", "Face", "FacexError", "InputError", "Interrupted", "MediaInfo", "NoFaceError",
     "OutputError", "Person", "PersonResult", "Reporter", "RunResult", "Settings", "Shot",
     "SilentReporter", "Track", "UsageError", "WeightsError", "__version__", "analyse", "reenact", "resolve", "swap",
+    "write_report",
 }  # fmt: skip
 
 

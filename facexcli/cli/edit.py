@@ -93,7 +93,7 @@ def _run_or_show(
         reporter = source.reporter(screen) if source else screen
         result = run(plan, reporter=reporter, overwrite=overwrite)
         if report is not None:
-            _report(result, report, reporter, source)
+            _report(result, report, overwrite, reporter, source)
     VOICE.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stage_s.items()))
     if choices.as_json:
         print_json(result.as_json() | ({"report": str(report)} if report else {}))
@@ -112,12 +112,12 @@ def _check_report(path: Path, plan: Plan, overwrite: bool) -> None:
     check_place(path, [*(item.path for item in plan.inputs), *others, plan.output], overwrite)
 
 
-def _report(result: RunResult, path: Path, reporter: Reporter, source: Input | None) -> None:
+def _report(result: RunResult, path: Path, overwrite: bool, reporter: Reporter, source: Input | None) -> None:
     """Raises OutputError that says that the result itself is there."""
-    from facexcli.evaluate.report.report import report_run
+    from facexcli.evaluate.report.report import write_report
 
     try:
-        report_run(result, path, reporter, told=source.told if source else str)
+        write_report(result, path, overwrite=overwrite, reporter=reporter, told=source.told if source else str)
     except OutputError as error:
         raise OutputError(f"{error.message}; {result.output} is complete", error.hint) from error
 

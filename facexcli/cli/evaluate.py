@@ -67,7 +67,7 @@ def evaluate_result(
       facex eval moved.mp4 --source alice.jpg --driving clip.mp4
     """
     from facexcli.evaluate.evaluation import evaluate
-    from facexcli.evaluate.report.report import check_place, report_evaluation
+    from facexcli.evaluate.report.report import check_place, write_evaluation_report
     from facexcli.evaluate.values import save_evaluation
 
     sources = _sources(source or [], choices.settings.people.map)
@@ -90,7 +90,7 @@ def evaluate_result(
             reporter=reporter,
         )
         if report is not None:
-            report_evaluation(found, report, choices.settings.range.trim, reporter)
+            write_evaluation_report(found, report, choices.settings.range.trim, reporter)
     if save is not None:
         save_evaluation(found, save)
     if choices.as_json:

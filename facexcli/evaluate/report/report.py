@@ -34,6 +34,7 @@ from facexcli.settings import RangeSettings, Settings, parse_trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from os import PathLike
 
     from facexcli.evaluate.evaluation import Sources
     from facexcli.evaluate.values import Evaluation
@@ -63,29 +64,31 @@ def check_place(path: Path, files: Sequence[Path], overwrite: bool) -> None:
         raise OutputError(f"{path} exists", "use --overwrite to replace it")
 
 
-def report_run(
+def write_report(
     result: RunResult,
-    path: Path,
-    reporter: Reporter | None = None,
+    path: str | PathLike[str],
     *,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
     told: Callable[[str], str] = str,
 ) -> None:
-    """Measure what a run has made, as `facex eval` does, and write a page about it.
+    """Measure what `swap` or `reenact` has made, as `facex eval` does, and write a page about it, as `--report` does.
 
-    A result that cannot be measured has a page, too: it says why, and so does a warning. An older file at `path` is
-    replaced: `check_place` is for asking before.
+    A result that cannot be measured has a page, too: it says why, and so does a warning.
 
     Args:
-        result: of `facexcli.swap` or `reenact`; its files still have to be there.
-        path: the page.
+        result: what the run returned; the files that it names still have to be there.
+        path: the page, an HTML file.
+        overwrite: replace a file at `path`.
         reporter: hears of progress and warnings.
-        told: text with the user's names of files.
+        told: changes the text of the page, for files that the user knows under other names.
 
     Raises:
-        OutputError: the page cannot be written.
+        OutputError: the page cannot be written, or must not be.
     """
+    path, plan = Path(path), result.plan
+    check_place(path, [*(item.path for item in plan.inputs), result.output], overwrite)
     reporter = reporter or SilentReporter()
-    plan = result.plan
     problems: list[str] = []
     evaluation, origin, duration_s = None, None, None
     if not result.provenance:
@@ -123,7 +126,9 @@ def report_run(
     _write(path, _illustrated(content, origin, reporter), told)
 
 
-def report_evaluation(evaluation: Evaluation, path: Path, trim: str = "", reporter: Reporter | None = None) -> None:
+def write_evaluation_report(
+    evaluation: Evaluation, path: Path, trim: str = "", reporter: Reporter | None = None
+) -> None:
     """Write a page about files that were evaluated, whatever made them. `trim` as it was given to `evaluate`.
 
     Raises OutputError where the page cannot be written, InputError where the files are gone.

@@ -98,13 +98,22 @@ def frames(content: Content) -> Markup:
     before = "the target" if content.driving is None else "the portrait"
     told = f"Left of the edge {before}, right of it the result. Drag, or use the arrow keys."
     doubts = {span.shown: span for span in reversed(content.spans)}
-    figures = [_comparison(content, pair, doubts.get(pair.frame_index)) for pair in samples]
+    is_small = len(samples) > 1
+    figures = [_comparison(content, pair, doubts.get(pair.frame_index), is_small) for pair in samples]
     width, height = samples[0].size_px
-    shape = "broad" if width > 1.4 * height else "tall" if height > 1.2 * width else "even"
+    shape = (
+        "single"
+        if len(samples) == 1
+        else "broad"
+        if width > 1.4 * height
+        else "tall"
+        if height > 1.2 * width
+        else "even"
+    )
     return joined(element("p", told, class_="lead"), element("div", figures, class_=f"pairs {shape}"))
 
 
-def _comparison(content: Content, pair: Pair, doubt: Span | None) -> Markup:
+def _comparison(content: Content, pair: Pair, doubt: Span | None, is_small: bool) -> Markup:
     width, height = pair.size_px
     where = "the picture" if content.duration_s is None else f"frame {pair.frame_index}"
     size = {"width": width, "height": height}
@@ -118,18 +127,13 @@ def _comparison(content: Content, pair: Pair, doubt: Span | None) -> Markup:
         element("input", type="range", min=0, max=100, step=1, value=50, aria_label=f"Edge of the result, {where}"),
         class_="compare",
     )
-    caption = element(
-        "figcaption",
-        element(
-            "span",
-            _moment(pair),
-        )
-        if content.duration_s is not None
-        else None,
+    parts = [
+        element("span", _moment(pair)) if content.duration_s is not None else None,
         element("img", src=_data(pair.driving), alt=f"driving, {where}") if pair.driving else None,
-        element("button", "Enlarge", type="button", class_="enlarge", aria_pressed="false"),
+        element("button", "Enlarge", type="button", class_="enlarge", aria_pressed="false") if is_small else None,
         element("span", f"{doubt.person}: {'; '.join(doubt.reasons)}", class_="reason") if doubt else None,
-    )
+    ]
+    caption = element("figcaption", parts) if any(parts) else None
     return element("figure", box, caption, id=f"frame-{pair.frame_index}", class_="card")
 
 
@@ -144,29 +148,23 @@ def doubts(content: Content) -> Markup:
     if not content.spans:
         return element("p", "No frame differs from what is usual in this result by more than the limits.",
                        class_="lead")  # fmt: skip
-    shown = pictured_spans(content)
+    shown = shown_spans(content.spans)
     rest = len(content.spans) - len(shown)
     more = element("p", f"{rest} shorter ones are not shown; `facex eval --save` lists all frames.") if rest else None
-    before = "target" if content.driving is None else "portrait"
-    items = (_doubt(content, span, number, before) for number, span in enumerate(shown))
+    items = (_doubt(content, span, number) for number, span in enumerate(shown))
     return joined(element("ul", items, class_="looks"), more)
 
 
-def pictured_spans(content: Content) -> list[Span]:
-    """The spans that have a place on the page, in its order."""
-    return [span for span in shown_spans(content.spans) if span in content.pictures.looks]
-
-
-def _doubt(content: Content, span: Span, number: int, before: str) -> Markup:
-    pictures = zip(content.pictures.looks[span], (before, "result"), strict=True)
+def _doubt(content: Content, span: Span, number: int) -> Markup:
+    names = ("target" if content.driving is None else "portrait", "result")
     two = [
-        element("div", element("img", src=_data(jpeg), alt=f"{name}, frame {span.shown}", loading="lazy"),
+        element("div", element("img", src=_data(jpeg), alt=f"{name}, frame {span.shown}"),
                 element("div", name, class_="word", aria_hidden="true"))
-        for jpeg, name in pictures
+        for jpeg, name in zip(content.pictures.looks.get(span, ()), names, strict=False)
     ]  # fmt: skip
     return element(
         "li",
-        element("div", two, class_="two"),
+        element("div", two, class_="two") if two else None,
         element("p", element("strong", name_of(span.person)), f" {when(span)}"),
         element("p", "; ".join(span.reasons), class_="reason"),
         id=f"look-{number}",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facexcli.evaluate.metrics.identity import SAME_PERSON_DISTANCE
+from facexcli.evaluate.report.choice import shown_spans
 from facexcli.evaluate.report.markup import Markup, element, joined
 from facexcli.evaluate.report.plots import Axis, Curve, Mark, Plot, draw, frames_and_times, time_ticks
-from facexcli.evaluate.report.sections import name_of, pictured_spans, when
+from facexcli.evaluate.report.sections import name_of, when
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -166,10 +167,10 @@ def _time_axis(content: Content, person: PersonSeries, places: Array, duration_s
 
 def _targets(content: Content, person: str) -> Iterator[tuple[Span, str]]:
     """The longest spans of a person, each with the element of the page that shows it."""
-    pictured = {span: f"#look-{number}" for number, span in enumerate(pictured_spans(content))}
+    listed = {span: f"#look-{number}" for number, span in enumerate(shown_spans(content.spans))}
     own = [span for span in content.spans if span.person == person]
     for span in sorted(own, key=lambda span: -span.count)[:_MOST_SHADES]:
-        yield span, pictured.get(span, "#doubts")
+        yield span, listed.get(span, "#doubts")
 
 
 def speed(content: Content, numbers: Iterator[int]) -> Timelines:
@@ -232,7 +233,7 @@ def _speed_plot(intervals: Sequence[tuple[Pace, Pace]]) -> Plot:
     for name, style in _STAGE_STYLES.items():
         spent = [later.stage_s.get(name, 0.0) - earlier.stage_s.get(name, 0.0) for earlier, later in intervals]
         curves.append(Curve(name, style, rates(spent)))
-    shown = [curve for curve in curves if np.isfinite(curve.values).any()]
+    shown = [curve for curve in curves if np.isfinite(curve.values).mean() > 0.5]
     return Plot("Speed of each stage", f"frames a second, up to {_FASTEST}", shown, 1, _FASTEST, 1, is_log=True)
 
 
