@@ -39,7 +39,7 @@ class ReenactRow:
 
 def talking_clips(data: Path) -> list[Path]:
     """The GRID clips of the evaluation data. Raises InputError where they are not."""
-    return _found(data, "talking/grid_*.mpg")
+    return found_clips(data, "talking/grid_*.mpg")
 
 
 def bench_swap(data: Path, settings: Settings, keep: Path | None = None) -> Iterator[SwapRow]:
@@ -70,7 +70,7 @@ def bench_reenact(data: Path, settings: Settings, keep: Path | None = None) -> I
     """Two portraits driven by the six talking clips and the two head-pose clips."""
     judge = Judge()
     with tempfile.TemporaryDirectory(prefix="facex-bench-") as folder:
-        for driving in (*talking_clips(data), *_found(data, "talking/head-pose-*.gif")):
+        for driving in (*talking_clips(data), *found_clips(data, "talking/head-pose-*.gif")):
             for name in REENACT_SOURCES:
                 source = data / "london" / f"{name}_neutral.jpg"
                 output = (keep or Path(folder)) / f"reenact_{name}_{driving.stem}.mp4"
@@ -78,7 +78,8 @@ def bench_reenact(data: Path, settings: Settings, keep: Path | None = None) -> I
                 yield ReenactRow(name, driving.stem, judge.reenact(output, source, driving))
 
 
-def _found(data: Path, pattern: str) -> list[Path]:
+def found_clips(data: Path, pattern: str) -> list[Path]:
+    """The files of the evaluation data with names like `pattern`, by name. Raises InputError where there are none."""
     paths = sorted(data.glob(pattern))
     if not paths:
         raise InputError(f"{data}: no {pattern} there", "give the folder of the evaluation data with --data")

@@ -1,0 +1,179 @@
+"""The bench of people and time: does everybody keep the face that was meant for them, in every frame, steadily?"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facexcli.evaluate.bench import found_clips, talking_clips
+from facexcli.evaluate.couples import make_couple
+from facexcli.evaluate.evaluation import evaluate
+from facexcli.evaluate.media import face_height_px
+from facexcli.evaluate.speed import make_clip
+from facexcli.events import SilentReporter
+from facexcli.faces.dlib_backend import DlibAnalyzer
+from facexcli.faces.embed import identity_distance
+from facexcli.faces.source import find_source_face
+from facexcli.media.color import rgb_roi
+from facexcli.media.image import read_image
+from facexcli.media.probe import probe
+from facexcli.media.reader import FrameReader
+from facexcli.pipeline.analyse import analyse_media
+from facexcli.pipeline.inputs import Mapped
+from facexcli.pipeline.parallel import single_threaded_kernels
+from facexcli.pipeline.plan import plan_mapped_swap, plan_swap
+from facexcli.pipeline.run import run
+from facexcli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facexcli.evaluate.couples import Couple
+    from facexcli.types import Array
+
+PAIRS = (("grid_brbk7n.mpg", "grid_sbia1a.mpg"), ("grid_lbax4n.mpg", "grid_swiz3n.mpg"))
+"""A woman and a man; two men. The second passes in front."""
+PAIR_SOURCES = ("087_neutral.jpg", "009_neutral.jpg")
+CLIP_SOURCE = "087_neutral.jpg"
+LEAST_VISIBLE = 0.75
+"""A face of which less is seen, behind the other person, is not judged: the descriptor would be of both."""
+HEIGHT_PX = 1080
+
+
+@dataclass(frozen=True, slots=True)
+class CoupleRow:
+    """One person of a made clip, given one source by a reference still.
+
+    frames: those in which the face is to be seen. kept: the share of them whose face is nearer to that source than to
+    the other source and to both people's own faces.
+    """
+
+    clip: str
+    person: str
+    source: str
+    frames: int
+    kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRow:
+    """A clip that was swapped, by `facexcli.evaluate`: see its metrics of these names. None where it has no figure."""
+
+    clip: str
+    frames: int
+    swap_rate: float | None
+    flicker_ratio: float | None
+    distance_steadiness: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRow:
+    """How fast faces are found and followed in a made clip with one face: medians over the repeats."""
+
+    height_px: int
+    frames: int
+    frames_per_s: float
+    cpu_ms_per_frame: float
+
+
+def bench_couples(data: Path, keep: Path | None = None) -> Iterator[CoupleRow]:
+    """Two people at once, side by side and crossing; results are kept in `keep` if given."""
+    dlib = DlibAnalyzer()
+    with closing(dlib), tempfile.TemporaryDirectory(prefix="facex-bench-") as name:
+        folder = keep or Path(name)
+        sources = [data / "london" / source for source in PAIR_SOURCES]
+        for clips in PAIRS:
+            paths = (data / "talking" / clips[0], data / "talking" / clips[1])
+            for crossing in (False, True):
+                title = f"{'crossing' if crossing else 'beside'}-{'-'.join(path.stem[5:] for path in paths)}"
+                couple = make_couple(paths, folder, title, crossing, dlib)
+                output = folder / f"{title}-swapped.mkv"
+                rows = [Mapped((source,), one.still) for source, one in zip(sources, couple.people, strict=True)]
+                run(plan_mapped_swap(rows, couple.path, output, Settings()), overwrite=True)
+                kept = kept_shares(couple, output, sources, dlib)
+                for path, source, one, share in zip(paths, PAIR_SOURCES, couple.people, kept, strict=True):
+                    count = int((one.visible >= LEAST_VISIBLE).sum())
+                    yield CoupleRow(title, path.stem, source, count, share)
+
+
+def kept_shares(couple: Couple, result: Path, sources: list[Path], dlib: DlibAnalyzer) -> list[float]:
+    """For each person the share of the frames in which the face, where it is known to be, is that of the own source."""
+    known = [_descriptor(path, dlib) for path in (*sources, *(one.still for one in couple.people))]
+    hits: list[list[bool]] = [[], []]
+    info = probe(result)
+    with FrameReader(result, info) as reader:
+        for place, frame in enumerate(reader):
+            rgb = rgb_roi(frame, (0, 0, info.display_width_px, info.display_height_px))
+            for own, one in enumerate(couple.people):
+                if one.visible[place] >= LEAST_VISIBLE:
+                    seen = dlib.descriptor(rgb, one.landmarks_px[place])
+                    hits[own].append(int(np.argmin([identity_distance(seen, other) for other in known])) == own)
+    return [float(np.mean(own)) for own in hits]
+
+
+def _descriptor(still: Path, dlib: DlibAnalyzer) -> Array:
+    rgb = read_image(still)
+    return dlib.descriptor(rgb, find_source_face(rgb, dlib).landmarks_px)
+
+
+def bench_clips(data: Path, keep: Path | None = None) -> Iterator[ClipRow]:
+    """One person into every talking, signing and turning clip, each as it is done."""
+    source = data / "london" / CLIP_SOURCE
+    with tempfile.TemporaryDirectory(prefix="facex-bench-") as name:
+        for pattern in ("talking/grid_*.mpg", "talking/asl_*.mkv", "talking/head-pose-*.gif"):
+            for target in found_clips(data, pattern):
+                output = (keep or Path(name)) / f"people_{target.stem}.mp4"
+                run(plan_swap([source], target, output, Settings()), overwrite=True)
+                found = evaluate(output, [source], target)
+                figures = {name: metric.value for name, metric in found.metrics.items()}
+                yield ClipRow(
+                    target.stem,
+                    found.frame_count,
+                    figures.get("swap_rate"),
+                    figures.get("flicker_ratio"),
+                    figures.get("distance_steadiness"),
+                )
+
+
+def bench_analysis(data: Path, seconds: float, repeats: int) -> AnalysisRow:
+    """Analyse a clip of 1080 lines with one face of a third of its height, in this process."""
+    origin = talking_clips(data)[0]
+    with tempfile.TemporaryDirectory(prefix="facex-bench-") as name, single_threaded_kernels():
+        clip = Path(name) / "clip.mp4"
+        make_clip(origin, clip, HEIGHT_PX, seconds, (face_height_px(origin), HEIGHT_PX / 3))
+        info, dlib = probe(clip), DlibAnalyzer()
+        walls, cpus, count = [], [], 0
+        with closing(dlib):
+            for _ in range(repeats + 1):
+                start = time.perf_counter(), time.process_time()
+                count = analyse_media(info, dlib, Settings().look.smooth, SilentReporter(), "analyse").frame_count
+                walls.append(time.perf_counter() - start[0])
+                cpus.append(time.process_time() - start[1])
+    # The first time is for loading the models.
+    wall_s, cpu_s = statistics.median(walls[1:]), statistics.median(cpus[1:])
+    return AnalysisRow(info.display_height_px, count, count / wall_s, 1000 * cpu_s / count)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One of the figures that are promised. met: whether `value` is on the right side of `limit`."""
+
+    name: str
+    value: float
+    limit: float
+    is_least: bool
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.limit if self.is_least else self.value <= self.limit
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"name": self.name, "value": round(self.value, 4), "limit": self.limit, "met": self.met}
