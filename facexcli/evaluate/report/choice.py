@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -18,13 +19,14 @@ _FROM_DOUBTS = 3
 """Samples that show a doubtful frame, if there is one; the others are spread over the clip."""
 _BETWEEN_FRAMES = 3
 """Doubtful frames of a person with at most so many others between them are one span."""
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Doubtful frames of one person that follow each other, from `first` to `last`.
 
-    `shown` is the one in their middle, with its face at `box_px` (None for not known).
+    `shown` is the one with the most reasons, near their middle, with its face at `box_px` (None for not known).
     """
 
     person: str
@@ -54,17 +56,22 @@ def spans_of(doubtful: Sequence[DoubtfulFrame]) -> list[Span]:
 
 
 def _span(run: Sequence[DoubtfulFrame]) -> Span:
-    middle = run[len(run) // 2]
+    reasons: dict[str, str] = {}
+    for doubt in run:
+        for reason in doubt.reason.split("; "):
+            reasons.setdefault(_NUMBER.sub("", reason), reason)  # not the same reason again for every frame's figures
+    middle = len(run) // 2
+    _, shown = min(enumerate(run), key=lambda item: (-item[1].reason.count("; "), abs(item[0] - middle)))
     return Span(
-        middle.person,
+        shown.person,
         run[0].frame_index,
         run[-1].frame_index,
         run[0].time_s,
         run[-1].time_s,
         len(run),
-        tuple(dict.fromkeys(reason for doubt in run for reason in doubt.reason.split("; "))),
-        middle.frame_index,
-        middle.box_px,
+        tuple(reasons.values()),
+        shown.frame_index,
+        shown.box_px,
     )
 
 
@@ -75,11 +82,13 @@ def shown_spans(spans: Sequence[Span]) -> list[Span]:
 
 
 def choose_samples(frame_count: int, spans: Sequence[Span]) -> list[int]:
-    """The frames that are shown whole: the middle of the longest spans, and others spread evenly over the clip."""
+    """The frames that are shown whole: spread evenly over the clip, some moved to where the longest spans are."""
     if frame_count <= MOST_SAMPLES:
         return list(range(frame_count))
-    by_length = sorted(spans, key=lambda span: -span.count)
-    chosen = {span.shown for span in by_length[:_FROM_DOUBTS]}
-    count = MOST_SAMPLES - len(chosen)
-    chosen |= {int((step + 0.5) * frame_count / count) for step in range(count)}
-    return sorted(chosen)
+    even = [int((step + 0.5) * frame_count / MOST_SAMPLES) for step in range(MOST_SAMPLES)]
+    doubtful: list[int] = []
+    for span in sorted(spans, key=lambda span: -span.count)[:_FROM_DOUBTS]:
+        if span.shown not in doubtful:
+            even.remove(min(even, key=lambda frame: abs(frame - span.shown)))
+            doubtful.append(span.shown)
+    return sorted({*even, *doubtful})

@@ -117,7 +117,7 @@ def draw(plot: Plot, axis: Axis, number: int) -> tuple[Markup, dict[str, Any]]:
                 viewBox=f"0 0 {_WIDTH} {_HEIGHT_PX}", preserveAspectRatio="none", width="100%", height=_HEIGHT_PX,
             ),
             [_grid_label(scale, value) for value in scale.ticks],
-            [_tick(place, words) for place, words in axis.ticks],
+            [_tick(place, words, order % 2 > 0) for order, (place, words) in enumerate(axis.ticks)],
             [_sample(mark) for mark in axis.samples],
             element("line", class_="cursor", y1=0, y2=_HEIGHT_PX, x1=0, x2=0),
             height=_HEIGHT_PX + _AXIS_PX,
@@ -262,9 +262,10 @@ def _line(place: float, style: str) -> Markup:
     return element("line", x1=_percent(place), x2=_percent(place), y1=0, y2=_HEIGHT_PX, class_=style)
 
 
-def _tick(place: float, words: str) -> Markup:
+def _tick(place: float, words: str, may_be_left_out: bool) -> Markup:
+    style = "spare" if may_be_left_out else None
     anchor = "start" if place < 0.03 else "end" if place > 0.97 else "middle"
-    return element("text", words, x=_percent(place), y=_HEIGHT_PX + 21, text_anchor=anchor)
+    return element("text", words, x=_percent(place), y=_HEIGHT_PX + 21, text_anchor=anchor, class_=style)
 
 
 def _in_words(plot: Plot) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from facexcli.evaluate.report.targets import Verdict
 
 _NOTHING = Markup("")
-_STATES = {"met": "\N{CHECK MARK} met: ", "missed": "\N{BALLOT X} missed: ", "open": ""}
+_STATES = {"met": "\N{CHECK MARK} met, ", "missed": "\N{BALLOT X} missed, ", "open": ""}
 _MOST_NAMES = 4
 _MOST_WARNINGS = 50
 
@@ -131,7 +131,7 @@ def _comparison(content: Content, pair: Pair, doubt: Span | None, is_small: bool
         element("span", _moment(pair)) if content.duration_s is not None else None,
         element("img", src=_data(pair.driving), alt=f"driving, {where}") if pair.driving else None,
         element("button", "Enlarge", type="button", class_="enlarge", aria_pressed="false") if is_small else None,
-        element("span", f"{doubt.person}: {'; '.join(doubt.reasons)}", class_="reason") if doubt else None,
+        element("span", name_of(doubt.person), f": {doubt.reasons[0]}", class_="reason") if doubt else None,
     ]
     caption = element("figcaption", parts) if any(parts) else None
     return element("figure", box, caption, id=f"frame-{pair.frame_index}", class_="card")

@@ -69,9 +69,11 @@ def _verdict(target: Target, metric: Metric) -> Verdict:
     shown = _shown(target, metric.value)
     if not is_met and shown == _shown(target, target.limit):  # rounded, it would look as if it were met
         shown = _shown(replace(target, digits=target.digits + 2), metric.value)
-    sign = "at least" if metric.better == "higher" else "at most"
+    sign = "\N{GREATER-THAN OR EQUAL TO}" if metric.better == "higher" else "\N{LESS-THAN OR EQUAL TO}"
     wanted = f"{100 * target.limit:g}\N{NO-BREAK SPACE}%" if target.metric in _PERCENT else f"{target.limit:g}"
-    return Verdict(target.label, shown, target.meaning, f"{sign} {wanted}", "met" if is_met else "missed")
+    return Verdict(
+        target.label, shown, target.meaning, f"{sign}\N{NO-BREAK SPACE}{wanted}", "met" if is_met else "missed"
+    )
 
 
 def _shown(target: Target, value: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from facexcli.evaluate.report.choice import MOST_SAMPLES, MOST_SPANS, choose_samples, shown_spans, spans_of
 from facexcli.evaluate.values import DoubtfulFrame
 
@@ -27,6 +29,16 @@ def test_neighbouring_frames_of_a_person_are_one_span() -> None:
     assert spans[1].reasons == ("no face found in the result", "the face flickers")
 
 
+def test_a_span_shows_its_worst_frame_and_tells_each_reason_once() -> None:
+    doubts = [
+        *_doubts("A", 1, 2, 3, reason="the head is turned 9 degrees from where it should be"),
+        *_doubts("A", 4, reason="the head is turned 12 degrees from where it should be; the face flickers"),
+    ]
+    (span,) = spans_of(doubts)
+    assert span.shown == 4
+    assert span.reasons == ("the head is turned 9 degrees from where it should be", "the face flickers")
+
+
 def test_of_many_spans_the_longest_are_shown_in_order_of_time() -> None:
     doubts = [doubt for start in range(0, 4000, 100) for doubt in _doubts("A", *range(start, start + 1 + start // 100))]
     spans = spans_of(doubts)
@@ -43,6 +55,7 @@ def test_samples_are_spread_and_show_what_is_doubtful() -> None:
     assert chosen == sorted(set(chosen))
     assert min(chosen) < 150
     assert max(chosen) > 850
+    assert min(later - earlier for earlier, later in pairwise(chosen)) > 50
 
 
 def test_a_short_clip_is_shown_whole() -> None:
