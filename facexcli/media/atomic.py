@@ -12,8 +12,12 @@ from facexcli.errors import OutputError
 from facexcli.media.container import os_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
+
+    Finish = Callable[[Path], None]
+    """What is done to a finished file before it gets its name."""
 
 
 class AtomicFile:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from facexcli.media.atomic import Finish
     from facexcli.types import Array
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -136,10 +137,13 @@ def color_profile(path: Path) -> bytes:
     return profile if profile[16:20] == b"RGB " else b""
 
 
-def write_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> None:
+def write_image(
+    path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"", finish: Finish | None = None
+) -> None:
     """Write a picture as .png, .jpg or .webp, by suffix. An existing file is replaced when all is written.
 
-    Takes what `encode_image` takes, and raises OutputError as it does, or for a place that cannot be written.
+    `finish` gets the finished file before it gets its name. Takes what `encode_image` takes, and raises OutputError as
+    it does, or for a place that cannot be written.
     """
     if path.suffix.lower() not in _FORMATS:
         raise OutputError(f"{path}: cannot write images of this kind", f"use one of {', '.join(sorted(_FORMATS))}")
@@ -148,6 +152,8 @@ def write_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc
             target.temporary.write_bytes(encode_image(path, pixels, quality, xmp, icc_profile))
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
+        if finish is not None:
+            finish(target.temporary)
         target.commit()
 
 

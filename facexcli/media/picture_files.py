@@ -19,6 +19,7 @@ from facexcli.media.image import IMAGE_SUFFIXES, encode_image
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from facexcli.media.atomic import Finish
     from facexcli.types import Array
 
 _NUMBER = re.compile(r"%(?:0([1-9]\d?))?d")
@@ -69,13 +70,16 @@ def output_path(text: str) -> Path:
 class PictureWriter:
     """Writes pictures by a pattern; a context manager.
 
-    They are made in a hidden folder, and moved to their places by `commit`, or when the block is left without an
-    exception. Older files that the pattern stands for go away with it, other files in the folder stay; on any failure
-    everything is as it was. Raises OutputError for a place that cannot be written.
+    They are made in a hidden folder, where `finish` gets each of them when it is complete, and moved to their places by
+    `commit`, or when the block is left without an exception. Older files that the pattern stands for go away with it,
+    other files in the folder stay; on any failure everything is as it was. Raises OutputError for a place that cannot
+    be written.
     """
 
-    def __init__(self, pattern: PicturePattern, *, xmp: str = "", icc_profile: bytes = b"") -> None:
-        self._pattern, self._xmp, self._profile = pattern, xmp, icc_profile
+    def __init__(
+        self, pattern: PicturePattern, *, xmp: str = "", icc_profile: bytes = b"", finish: Finish | None = None
+    ) -> None:
+        self._pattern, self._xmp, self._profile, self._finish = pattern, xmp, icc_profile, finish
         self._count = 0
         self._done = False
         folder = pattern.folder
@@ -97,6 +101,8 @@ class PictureWriter:
             path.write_bytes(encoded)
         except OSError as error:
             raise OutputError(f"{self._pattern.path} cannot be written: {os_reason(error)}") from error
+        if self._finish is not None:
+            self._finish(path)
         self._count += 1
 
     def commit(self) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from facexcli.media.atomic import Finish
     from facexcli.types import Frame
 
 VIDEO_SUFFIXES = frozenset(CONTAINERS)
@@ -49,6 +50,7 @@ class VideoWriter:
         start_s: the time, on the clock of the frames and of `audio_from`, that becomes 0; None keeps all time stamps.
         stop_s: where other streams end, on the same clock.
         tags: metadata to write beside that of the input.
+        finish: gets the finished file before it gets its name; not called for standard output.
 
     Raises OutputError where the place cannot be written or the container is not known, UsageError for an encoder, a
     preset or a pixel format that is not there: all of them at once, before the first frame.
@@ -64,6 +66,7 @@ class VideoWriter:
         start_s: Fraction | None = None,
         stop_s: Fraction | None = None,
         tags: Mapping[str, str] | None = None,
+        finish: Finish | None = None,
     ) -> None:
         options = options or EncodeOptions()
         suffix = container_suffix(path)
@@ -80,6 +83,7 @@ class VideoWriter:
         self.warnings = [*reasons, *self.choice.warnings, *aspect_warnings(video, self.choice.codec, suffix)]
         self._shift = round(start_s / video.time_base) if start_s else 0
         self._tags = dict(tags or {})
+        self._finish_file = finish
         self._copier: StreamCopier | None = None
         self._convert = EncoderFormat(self.choice)
         self._constant_rate = suffix == ".avi"
@@ -134,6 +138,8 @@ class VideoWriter:
             raise self._translated(self._error) from self._error
         if not self._written:
             raise OutputError(f"{self.path}: there was no frame to write")
+        if self._finish_file is not None and isinstance(self._file, AtomicFile):
+            self._finish_file(self._file.temporary)
         self._file.commit()
         self._done = True
 

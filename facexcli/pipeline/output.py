@@ -23,13 +23,14 @@ from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
 from facexcli.pipeline.painter import Job
 from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
-from facexcli.provenance import synthetic_tags, synthetic_xmp
 from facexcli.settings import EncodeSettings, parse_rate, parse_trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from facexcli.media.atomic import Finish
+    from facexcli.pipeline.marking import Marking
     from facexcli.pipeline.painter import Painter
     from facexcli.pipeline.parallel import StageClock
     from facexcli.pipeline.plan import Plan
@@ -38,12 +39,15 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """Writes what a plan renders. `timeline` is the file that gives times and sound."""
+    """Writes what a plan renders. `timeline` is the file that gives times and sound; `marking` says what it is."""
 
     edited = True
 
-    def __init__(self, plan: Plan, timeline: MediaInfo, reporter: Reporter, clock: StageClock) -> None:
+    def __init__(
+        self, plan: Plan, timeline: MediaInfo, reporter: Reporter, clock: StageClock, marking: Marking
+    ) -> None:
         self._plan, self._timeline, self._reporter, self._clock = plan, timeline, reporter, clock
+        self._marking = marking
         self._start, self._stop = parse_trim(plan.settings.range.trim)
 
     def write(
@@ -57,8 +61,13 @@ class Output:
                 raise InputError(f"{info.path}: there is no frame in {self._plan.settings.range.trim}",
                                  "look at its length with `facex faces`")  # fmt: skip
             jobs = make_jobs(chain((first,), reader))
+            told = self._marking.warnings if self.edited else []
+            self._tell(told)  # before the work, so that it can be stopped
             counts = self._written(video, first, jobs, painter)
         self._warn(reader.warnings)  # complete now, also where the jobs ended before the frames did
+        if self.edited:
+            self._marking.commit()
+            self._tell(self._marking.warnings[len(told) :])
         return counts
 
     def _written(self, video: VideoFormat, first: Frame, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
@@ -72,7 +81,7 @@ class Output:
     @property
     def provenance(self) -> Mapping[str, str]:
         """How the output is marked: as synthetic, or not at all when nothing was edited."""
-        return synthetic_tags(self._plan.task, self._plan.engine) if self.edited else {}
+        return self._marking.facts() if self.edited else {}
 
     def unedited(self, painter: Painter) -> RenderCounts:
         """The timeline as it is: its file, or its range in another encoding where the user asked for one."""
@@ -113,7 +122,8 @@ class Output:
             audio_from=self._timeline.path if self._timeline.kind == "video" else None,
             start_s=start_s,
             stop_s=stop_s,
-            tags=self.provenance,
+            tags=self._marking.tags if self.edited else {},
+            finish=self._finish,
         ) as writer:
             self._reporter.emit(Informed(f"encoder {writer.encoder}"))
             told = len(writer.warnings)
@@ -126,7 +136,7 @@ class Output:
 
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
         output, xmp, profile = self._plan.output, self._xmp(), self._profile()
-        sink = PictureSink(output, lambda pixels: write_image(output, pixels, xmp=xmp, icc_profile=profile))
+        sink = PictureSink(output, lambda pixels: write_image(output, pixels, 95, xmp, profile, self._finish))
         counts = render(jobs, painter, sink, self._progress(), self._clock)
         self._warn(sink.warnings)
         return counts
@@ -136,7 +146,7 @@ class Output:
     ) -> RenderCounts:
         self._reporter.emit(Informed(f"pictures of {video.frame_rate} frames a second, from {pattern.name(1)} on"))
         self._warn(losses_in_pictures(self._timeline, video, self._plan.settings.output.audio))
-        with PictureWriter(pattern, xmp=self._xmp(), icc_profile=self._profile()) as writer:
+        with PictureWriter(pattern, xmp=self._xmp(), icc_profile=self._profile(), finish=self._finish) as writer:
             sink = PictureSink(pattern.path, writer.write)
             counts = render(jobs, painter, sink, self._progress(), self._clock)
             with self._clock.measure("finish"):
@@ -153,7 +163,11 @@ class Output:
         return color_profile(path) if kind in ("image", "sequence") else b""
 
     def _xmp(self) -> str:
-        return synthetic_xmp(self._plan.task, self._plan.engine) if self.edited else ""
+        return self._marking.xmp if self.edited else ""
+
+    @property
+    def _finish(self) -> Finish | None:
+        return self._marking.finish if self.edited else None
 
     def _progress(self) -> StageProgress:
         return StageProgress(self._reporter, "render", frame_total(self._timeline, FrameRange(self._start, self._stop)))
@@ -168,6 +182,10 @@ class Output:
         elif self._stop is not None:
             stop_s = first.time_s + (self._stop - first.index) / (info.frame_rate or Fraction(25))
         return start_s, stop_s
+
+    def _tell(self, warnings: list[str]) -> None:
+        for warning in warnings:
+            self._reporter.emit(Warned(warning))
 
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:

@@ -18,6 +18,8 @@ from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.cast import cast, load_roles
 from facexcli.pipeline.destination import check_free, check_output
+from facexcli.pipeline.marking import Marking, check_sidecar_free, signing_identity
+from facexcli.pipeline.occlusion import OcclusionModel, occlusion_model
 from facexcli.pipeline.output import Output, canvas_format, probe_target
 from facexcli.pipeline.painter import CropShape, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
@@ -61,10 +63,12 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
     """
     check_output(plan.output, probe_target(plan.timeline.path, plan.settings), [item.path for item in plan.inputs])
     check_free(plan.output, overwrite)
+    check_sidecar_free(plan, overwrite)
     for item in plan.inputs:
         item.check()
     if plan.settings.compute.device != "auto":
         choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
+    identity = signing_identity(plan)
     with ExitStack() as stack:
         stack.enter_context(single_threaded_kernels())
         choice = open_engine(plan.engine, plan.task)
@@ -74,14 +78,16 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
         listening = _Listening(reporter or SilentReporter())
         listening.emit(Informed(f"engine {choice.engine.spec.name}: {plan.engine_reason or choice.reason}"))
         listening.emit(Informed(f"perception: {reason}"))
-        return _Run(plan, choice.engine, analyzer, listening).run()
+        marking = stack.enter_context(Marking(plan, choice.engine.spec, (analyzer.name,), identity))
+        return _Run(plan, choice.engine, analyzer, listening, marking).run()
 
 
 class _Run:
     """One run of one plan, with the models open."""
 
-    def __init__(self, plan: Plan, engine: Engine, analyzer: Analyzer, reporter: _Listening) -> None:
+    def __init__(self, plan: Plan, engine: Engine, analyzer: Analyzer, reporter: _Listening, marking: Marking) -> None:
         self._plan, self._engine, self._analyzer, self._reporter = plan, engine, analyzer, reporter
+        self._marking = marking
         self._settings = plan.settings
         self._recipe = plan.recipe_value()
         self._template = engine.spec.templates[plan.recipe_name]
@@ -109,7 +115,7 @@ class _Run:
 
     def _swap(self) -> RenderCounts:
         info = probe_target(self._plan.canvas.path, self._settings)
-        output = self._output = Output(self._plan, info, self._reporter, self._clock)
+        output = self._output = Output(self._plan, info, self._reporter, self._clock, self._marking)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
         roles = load_roles(self._plan, self._analyzer, self._reporter)
@@ -138,7 +144,7 @@ class _Run:
         counts = output.write(
             VideoFormat.from_media(info),
             lambda frames: swap_jobs(_noting(frames, rendered), faces, identities, queries),
-            self._painter(shape),
+            self._painter(shape, self._occlusion(info, faces, shape)),
         )
         given = {track.id: role.paths for role, own in parts for track in own}
         span = range(rendered[0], rendered[-1] + 1)
@@ -149,7 +155,7 @@ class _Run:
         assert self._plan.driving is not None
         canvas = probe(self._plan.canvas.path)
         moving = probe_target(self._plan.driving.path, self._settings)
-        output = self._output = Output(self._plan, moving, self._reporter, self._clock)
+        output = self._output = Output(self._plan, moving, self._reporter, self._clock, self._marking)
         match = match_embedding(self._settings, self._analyzer, self._reporter)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
@@ -197,10 +203,16 @@ class _Run:
     def _place(self, tracks: Sequence[Track], shape: CropShape, info: MediaInfo) -> FacesByFrame:
         return shape.place(tracks, info.frame_rate or Fraction(25), self._settings.look.smooth)
 
-    def _painter(self, shape: CropShape) -> Painter:
+    def _occlusion(self, info: MediaInfo, faces: FacesByFrame, shape: CropShape) -> OcclusionModel | None:
+        if self._settings.look.occlusion == "off":
+            return None
+        with self._clock.measure("prepare"):
+            return occlusion_model(info, faces, shape, self._settings.compute.device, self._reporter)
+
+    def _painter(self, shape: CropShape, occlusion: OcclusionModel | None = None) -> Painter:
         chosen = self._settings.look
         look = Look(chosen.feather, chosen.color, chosen.blend, chosen.occlusion, chosen.strength)
-        return Painter(self._engine, self._recipe, look, shape, self._clock, self._settings.sampling.seed)
+        return Painter(self._engine, self._recipe, look, shape, self._clock, self._settings.sampling.seed, occlusion)
 
     def _allow_no_face(self, name: str) -> None:
         """Raises NoFaceError unless the user chose to let such media pass."""
