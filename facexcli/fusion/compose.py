@@ -55,7 +55,9 @@ class Composite:
     alpha: Array
 
 
-def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bool = False) -> Composite:
+def compose(
+    canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bool = False, covered: Array | None = None
+) -> Composite:
     """The patch as it has to be painted into the frame: rgb * alpha + frame * (1 - alpha).
 
     A patch that moves (see `Recipe.moves`) knows its own outline and is made of the canvas's own pixels: it is painted
@@ -65,6 +67,8 @@ def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bo
     Args:
         canvas: the crop that the patch was made for.
         relights: the patch already carries the canvas's light (`EngineSpec.relights`).
+        covered: float32 (n, n) in 0..1, the whole crop: what is known to be in front of the face. None: the colours of
+            this one crop tell.
     """
     strength = np.float32(look.strength)
     if recipe.moves:
@@ -77,7 +81,7 @@ def compose(canvas: Crop, patch: Patch, recipe: Recipe, look: Look, relights: bo
     skin = fit_skin(canvas.rgb, canvas.landmarks_px)
     shown = patch.alpha[near.slices] * strength
     if look.occlusion == "auto":
-        shown *= _uncovered(canvas, skin, near)
+        shown *= _uncovered(canvas, skin, near, covered)
     rgb = patch.rgb[near.slices]
     if not relights:
         rgb = match_sharpness(rgb, under, face * shown)  # a new picture, free to be changed
@@ -135,9 +139,10 @@ def _placed(size_px: int, near: _Window, rgb: Array, alpha: Array) -> Composite:
     return Composite(whole, _without_rim(whole_alpha))
 
 
-def _uncovered(canvas: Crop, skin: SkinModel, near: _Window) -> Array:
+def _uncovered(canvas: Crop, skin: SkinModel, near: _Window, covered: Array | None) -> Array:
     """float32, the window's size: 1 where nothing covers the canvas's face."""
-    bare = near.of(bare_mask(canvas.rgb, canvas.landmarks_px, skin), canvas.size_px, near.size_px)
+    seen = bare_mask(canvas.rgb, canvas.landmarks_px, skin) if covered is None else 1 - covered
+    bare = near.of(seen, canvas.size_px, near.size_px)
     frames = glasses_mask(canvas.rgb, canvas.landmarks_px)
     return np.asarray(bare if frames is None else bare * (1 - frames[near.slices]), np.float32)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from facexcli.engines.base import Engine
+    from facexcli.pipeline.occlusion import OcclusionModel
     from facexcli.pipeline.parallel import StageClock
     from facexcli.recipes import Recipe
     from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
@@ -139,10 +140,17 @@ class Painter:
     """Paints a batch of frames with one engine, in whatever order the batches come, from several threads."""
 
     def __init__(
-        self, engine: Engine, recipe: Recipe, look: Look, shape: CropShape, clock: StageClock, seed: int = 0
+        self,
+        engine: Engine,
+        recipe: Recipe,
+        look: Look,
+        shape: CropShape,
+        clock: StageClock,
+        seed: int = 0,
+        occlusion: OcclusionModel | None = None,
     ) -> None:
         self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
-        self._seed = seed
+        self._seed, self._occlusion = seed, occlusion
 
     def paint(self, job: Job) -> Painted:
         """Paint one frame. A frame without faces comes back as it is, not converted."""
@@ -156,7 +164,8 @@ class Painter:
             with self._clock.measure("engine"):
                 (patch,) = self._engine.render([request])
             with self._clock.measure("fusion"):
-                composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights)
+                covered = self._occlusion.covered(crop) if self._occlusion else None
+                composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights, covered)
             with self._clock.measure("paste"):
                 frame = put_crop(frame, crop.crop_from_frame, composite.rgb, composite.alpha)
             warnings += patch.warnings

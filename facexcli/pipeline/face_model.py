@@ -1,0 +1,154 @@
+"""What each track's face looks like when nothing is in front of it, learnt from a few of its frames before rendering.
+
+A frame is then judged by itself and by what was learnt, so that frames can be painted in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facexcli.fusion.expectation import SIDE_PX, Comparison, Expectation, compare, median_and_certainty, soft_ycrcb
+from facexcli.fusion.mask import face_outline, fill
+from facexcli.fusion.novelty import novelty, trust
+from facexcli.fusion.occlusion import bare_mask
+from facexcli.fusion.skin import fit_skin
+from facexcli.geometry.warp import ThinPlate, warp_image
+from facexcli.media.scan import frames_at
+from facexcli.media.table import frame_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from facexcli.pipeline.painter import CropShape, FacesByFrame, PlacedFace
+    from facexcli.types import Array, Crop, MediaInfo
+
+SAMPLES = 28
+LEAST_SAMPLES = 9
+"""Below so many frames a median says little: the colours of the single frame have to do."""
+_SMOOTHING = 1e-3
+_RIM = np.array([(0, 0), (0.5, 0), (1, 0), (0, 0.5), (1, 0.5), (0, 1), (0.5, 1), (1, 1)]) * (SIDE_PX - 1)
+_STEADY = np.where(np.arange(68) >= 48, 0.3, np.where(np.arange(68) < 17, 0.4, 1.0))
+"""How much each landmark says of where the head is: the mouth and the outline say less."""
+_STRAYING = 0.03
+"""Face units by which a landmark may stray before it loses its say."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceModel:
+    """The expected face of a track, and its landmarks float64 (68, 2) in the expectation's pixels."""
+
+    expectation: Expectation
+    landmarks_px: Array
+
+    def covered(self, crop: Crop) -> Array:
+        """Where something is in front of the face: float32 (N, N) in 0..1, the whole crop at N = `SIDE_PX`."""
+        view, landmarks = soft_ycrcb(crop.rgb), _scaled(crop)
+        comparison = compare(self.expectation, view, _thin_plate_map(self.landmarks_px, landmarks))
+        new = novelty(view, comparison.deviation, landmarks)
+        if not np.any((new > 0.5) & (comparison.inside > 0.5)):
+            return np.asarray(comparison.covered)
+        # An occluder pulls landmarks away; where the head as a whole is, most of them still know.
+        rigid = compare(self.expectation, view, self._rigid_map(landmarks))
+        comparison = replace(comparison, deviation=np.minimum(comparison.deviation, rigid.deviation))
+        new = novelty(view, comparison.deviation, landmarks)
+        return self._judged(crop, new, comparison)
+
+    def _judged(self, crop: Crop, new: Array, comparison: Comparison) -> Array:
+        """`new`: what deviates. float32 (N, N), what covers the face."""
+        sure = np.float32(trust(comparison))
+        uncovered = (new > 0.5) & (comparison.covered > 0.5) & (comparison.inside > 0.5)
+        if sure == 1 and not uncovered.any():
+            return np.maximum(new, comparison.covered)
+        # Here the expectation knows nothing of the face, or knows what usually covers it: the frame's colours decide.
+        by_colour = 1 - bare_mask(crop.rgb, crop.landmarks_px, fit_skin(crop.rgb, crop.landmarks_px), SIDE_PX)
+        usual = comparison.covered
+        known = np.maximum(new * (1 - usual), np.where(new > 0.5, np.minimum(usual, by_colour), usual))
+        return np.asarray(sure * known + (1 - sure) * by_colour, np.float32)
+
+    def _rigid_map(self, landmarks: Array) -> Array:
+        """By the affine map that most landmarks agree on."""
+        expected = np.column_stack([self.landmarks_px, np.ones(68)])
+        weight, unit = _STEADY.copy(), np.ptp(self.landmarks_px[36:46, 0])
+        for _ in range(5):
+            weighted = (expected * weight[:, None]).T
+            matrix = np.linalg.solve(weighted @ expected, weighted @ landmarks)
+            off = np.linalg.norm(expected @ matrix - landmarks, axis=1) / (unit * _STRAYING)
+            weight = _STEADY / (1 + off * off)
+        inverse = np.linalg.inv(np.column_stack([matrix, (0, 0, 1)]))[:, :2].astype(np.float32)
+        return np.asarray(cv2.transform(_PIXELS, np.ascontiguousarray(inverse.T)), np.float32)
+
+
+_PIXELS = np.stack(np.meshgrid(np.arange(SIDE_PX), np.arange(SIDE_PX)), axis=-1).astype(np.float32)
+
+
+def learn_face_models(info: MediaInfo, faces: FacesByFrame, shape: CropShape) -> dict[int, FaceModel]:
+    """A model for each track that is long enough, by track id. Reads at most `SAMPLES` frames a track.
+
+    Raises as `frames_at` does.
+    """
+    wanted = sample_indices(info.path, info, _frames_of(faces))
+    samples: dict[int, list[tuple[Array, Array]]] = {}
+    for frame in frames_at(info.path, sorted({index for indices in wanted.values() for index in indices})):
+        for placed in faces.get(frame.index, ()):
+            if frame.index in wanted.get(placed.track_id, ()):
+                crop = shape.cut(frame, placed)
+                samples.setdefault(placed.track_id, []).append((soft_ycrcb(crop.rgb), _scaled(crop)))
+    return {track_id: learn_face(views) for track_id, views in samples.items()}
+
+
+def sample_indices(path: Path, info: MediaInfo, frames: Mapping[int, list[int]]) -> dict[int, frozenset[int]]:
+    """Which frames to look at, evenly over each track that has enough; key frames where they are near."""
+    chosen: dict[int, frozenset[int]] = {}
+    long = any(len(indices) > 20 * SAMPLES for indices in frames.values())
+    table = frame_table(path, info) if long and info.kind == "video" else None
+    for track_id, indices in frames.items():
+        if len(indices) < LEAST_SAMPLES:
+            continue
+        places = np.unique(np.linspace(0, len(indices) - 1, SAMPLES).round().astype(int))
+        picked = [indices[place] for place in places]
+        if table is not None:
+            own = set(indices)
+            starts = [table.keyframe_before(index) for index in picked]
+            key_frames = [table.index_of(pts) if pts is not None else None for pts in starts]
+            near = [key if key in own else index for key, index in zip(key_frames, picked, strict=True)]
+            picked = near if len(set(near)) >= LEAST_SAMPLES else picked
+        chosen[track_id] = frozenset(index for index in picked if index is not None)
+    return chosen
+
+
+def learn_face(samples: Iterable[tuple[Array, Array]]) -> FaceModel:
+    """The model of a face from views, as `soft_ycrcb` makes them, and their landmarks (68, 2) in the views' pixels."""
+    views, points = zip(*samples, strict=True)
+    landmarks = np.median(np.stack(points), axis=0)
+    aligned = [warp_image(view, _thin_plate_map(own, landmarks)) for view, own in zip(views, points, strict=True)]
+    middle, certainty = median_and_certainty(np.stack(aligned))
+    inside = fill(face_outline(landmarks), SIDE_PX).astype(np.float32) / 255
+    rgb = cv2.cvtColor(np.clip(middle + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB)
+    covered = 1 - bare_mask(rgb, landmarks, fit_skin(rgb, landmarks), SIDE_PX)
+    return FaceModel(Expectation(middle, certainty, inside, covered), landmarks)
+
+
+def _scaled(crop: Crop) -> Array:
+    """The landmarks in pixels of the view."""
+    return (np.asarray(crop.landmarks_px, np.float64) + 0.5) * (SIDE_PX / crop.size_px) - 0.5
+
+
+def _thin_plate_map(source_px: Array, destination_px: Array) -> Array:
+    """For each pixel of the destination its place in the source, float32 (N, N, 2)."""
+    spline = ThinPlate(np.vstack([destination_px, _RIM]), _SMOOTHING)
+    return spline.map(np.vstack([source_px, _RIM]), SIDE_PX)
+
+
+def _frames_of(faces: FacesByFrame) -> dict[int, list[int]]:
+    """Ascending frame indices by track id."""
+    found: dict[int, list[int]] = {}
+    for index in sorted(faces):
+        placed: PlacedFace
+        for placed in faces[index]:
+            found.setdefault(placed.track_id, []).append(index)
+    return found
