@@ -83,9 +83,7 @@ def make_couple(clips: tuple[Path, Path], folder: Path, name: str, crossing: boo
     quarter = _SIZE_PX[0] / 4
     way = (1 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2 if crossing else np.zeros(count)
     middles = [quarter + 2 * quarter * way, 3 * quarter - 2 * quarter * way]
-    shifts = [
-        np.round(middle - talker.middle_x).astype(int) for middle, talker in zip(middles, talkers, strict=True)
-    ]
+    shifts = [np.round(middle - talker.middle_x).astype(int) for middle, talker in zip(middles, talkers, strict=True)]
     visible = np.ones((2, count))
     path = folder / f"{name}.mkv"
     video = VideoFormat(*_SIZE_PX, "rgb24", 1 / _RATE, _RATE)

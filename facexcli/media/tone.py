@@ -2,9 +2,10 @@
 
 What looks at faces was made for SDR pictures, so it is shown a rendition: light up to the reference white of HDR
 programmes (203 cd/m2, ITU-R BT.2408-7) as a BT.1886 display of that white would show it, in BT.709 primaries, and
-brighter light compressed into the rest of the range. The curve is smooth and strictly monotone, so that the way back is
-exact. HLG is taken as its nominal 1000 cd/m2 display shows it (BT.2100 table 5), with the system gamma on each
-component by itself, which keeps it reversible.
+brighter light compressed: 1000 cd/m2 are 1, what is brighter yet lies a little above 1. A white of an SDR still thus
+becomes a highlight and not a flash. The curve is smooth and strictly monotone, so that the way back is exact. HLG is
+taken as its nominal 1000 cd/m2 display shows it (BT.2100 table 5), with the system gamma on each component by itself,
+which keeps it reversible.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _BT2020 = 9
 _REFERENCE_WHITE_NITS = 203.0
 _DISPLAY_GAMMA = 2.4
 _PQ_PEAK_NITS, _HLG_PEAK_NITS = 10000.0, 1000.0
+_WHITE_NITS = 1000.0
+"""What the rendition shows as 1."""
 _HLG_SYSTEM_GAMMA = 1.2
 # SMPTE ST 2084, BT.2100 table 4.
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
@@ -30,6 +33,11 @@ _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 _A, _B, _C = 0.17883277, 0.28466892, 0.55991073
 _KNEE = 0.75
 """Up to here the rendition is what an SDR display would show; above, highlights are compressed."""
+_PEAK = (_WHITE_NITS / _REFERENCE_WHITE_NITS) ** (1 / _DISPLAY_GAMMA)
+_BEND = (1 - _KNEE) / (_PEAK - 1)
+_PQ_OVER = ((_PQ_PEAK_NITS / _REFERENCE_WHITE_NITS) ** (1 / _DISPLAY_GAMMA) - _KNEE) / (_PEAK - _KNEE)
+_BRIGHTEST = _PQ_OVER * (1 + _BEND) / (_PQ_OVER + _BEND)
+"""Where the brightest that PQ can say lies above the knee, in the rendition."""
 # Linear light, BT.2087-0 equation of its annex 2 (inverse of BT.709 to BT.2020).
 _BT709_FROM_BT2020 = np.array(
     [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]]
@@ -42,12 +50,12 @@ def is_hdr(color: ColorDescription) -> bool:
 
 
 def sdr_from_hdr(rgb: Array, color: ColorDescription) -> Array:
-    """The SDR rendition of a PQ or HLG R'G'B' signal in 0..1: float32 (..., 3), 0..1, negative outside of BT.709."""
+    """The SDR rendition of a PQ or HLG R'G'B' signal in 0..1: float32 (..., 3), negative outside of BT.709."""
     nits = _nits_from_pq(rgb) if color.transfer == _PQ else _nits_from_hlg(rgb)
     if color.primaries == _BT2020:
         nits = nits @ _BT709_FROM_BT2020.T.astype(np.float32)
     level = _signed_power(nits * np.float32(1 / _REFERENCE_WHITE_NITS), 1 / _DISPLAY_GAMMA)
-    return _compressed(level, _peak_level(color)).astype(np.float32)
+    return _compressed(level).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -60,7 +68,7 @@ def sdr_table(color: ColorDescription) -> Array:
 
 def hdr_from_sdr(rgb: Array, color: ColorDescription) -> Array:
     """The PQ or HLG signal of an SDR rendition: float32 (..., 3); the inverse of `sdr_from_hdr`."""
-    level = _expanded(np.minimum(rgb, 1.0).astype(np.float32), _peak_level(color))
+    level = _expanded(np.asarray(rgb, np.float32))
     nits = _signed_power(level, _DISPLAY_GAMMA) * np.float32(_REFERENCE_WHITE_NITS)
     if color.primaries == _BT2020:
         nits = nits @ np.linalg.inv(_BT709_FROM_BT2020).T.astype(np.float32)
@@ -69,26 +77,18 @@ def hdr_from_sdr(rgb: Array, color: ColorDescription) -> Array:
     return signal.astype(np.float32)
 
 
-def _peak_level(color: ColorDescription) -> float:
-    peak_nits = _PQ_PEAK_NITS if color.transfer == _PQ else _HLG_PEAK_NITS
-    return float((peak_nits / _REFERENCE_WHITE_NITS) ** (1 / _DISPLAY_GAMMA))
+def _compressed(level: Array) -> Array:
+    """Identity up to the knee, then a hyperbola of the same slope that takes the level of white to 1."""
+    over = np.maximum(level - np.float32(_KNEE), 0) / np.float32(_PEAK - _KNEE)
+    bent = over * np.float32(1 + _BEND) / (over + np.float32(_BEND))
+    return np.minimum(level, np.float32(_KNEE)) + np.float32(1 - _KNEE) * bent
 
 
-def _compressed(level: Array, peak: float) -> Array:
-    """Identity up to the knee, then a hyperbola of the same slope that takes `peak` to 1."""
-    bend = (1 - _KNEE) / (peak - 1)
-    over = np.maximum(level - np.float32(_KNEE), 0) / np.float32(peak - _KNEE)
-    return np.minimum(level, np.float32(_KNEE)) + np.float32(1 - _KNEE) * over * np.float32(1 + bend) / (
-        over + np.float32(bend)
-    )
-
-
-def _expanded(value: Array, peak: float) -> Array:
-    bend = (1 - _KNEE) / (peak - 1)
+def _expanded(value: Array) -> Array:
     over = np.maximum(value - np.float32(_KNEE), 0) / np.float32(1 - _KNEE)
-    return np.minimum(value, np.float32(_KNEE)) + np.float32(peak - _KNEE) * over * np.float32(bend) / (
-        np.float32(1 + bend) - over
-    )
+    over = np.minimum(over, np.float32(_BRIGHTEST))
+    straight = over * np.float32(_BEND) / (np.float32(1 + _BEND) - over)
+    return np.minimum(value, np.float32(_KNEE)) + np.float32(_PEAK - _KNEE) * straight
 
 
 def _signed_power(values: Array, exponent: float) -> Array:
