@@ -35,7 +35,8 @@ _KNEE = 0.75
 """Up to here the rendition is what an SDR display would show; above, highlights are compressed."""
 _PEAK = (_WHITE_NITS / _REFERENCE_WHITE_NITS) ** (1 / _DISPLAY_GAMMA)
 _BEND = (1 - _KNEE) / (_PEAK - 1)
-_PQ_OVER = ((_PQ_PEAK_NITS / _REFERENCE_WHITE_NITS) ** (1 / _DISPLAY_GAMMA) - _KNEE) / (_PEAK - _KNEE)
+# A BT.2020 primary has components of up to 1.7 in BT.709.
+_PQ_OVER = ((2 * _PQ_PEAK_NITS / _REFERENCE_WHITE_NITS) ** (1 / _DISPLAY_GAMMA) - _KNEE) / (_PEAK - _KNEE)
 _BRIGHTEST = _PQ_OVER * (1 + _BEND) / (_PQ_OVER + _BEND)
 """Where the brightest that PQ can say lies above the knee, in the rendition."""
 # Linear light, BT.2087-0 equation of its annex 2 (inverse of BT.709 to BT.2020).
