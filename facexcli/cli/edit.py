@@ -62,7 +62,7 @@ def execute(
     """
     if plan_file is not None:
         _forbid({**given, **dict.fromkeys(choices.options, True)})
-        _run_or_show(_load(plan_file, task), choices, None, report, overwrite, dry_run)
+        _run_or_show(_load(plan_file, task, choices), choices, None, report, overwrite, dry_run)
         return
     _require(given, task)
     assert moving is not None and output is not None
@@ -122,13 +122,13 @@ def _report(result: RunResult, path: Path, overwrite: bool, reporter: Reporter, 
         raise OutputError(f"{error.message}; {result.output} is complete", error.hint) from error
 
 
-def _load(path: Path, task: str) -> Plan:
+def _load(path: Path, task: str, choices: Choices) -> Plan:
     from facexcli.pipeline.plan import Plan
 
     plan = Plan.load(path)
     if plan.task != task:
         raise UsageError(f"{path} is a plan for {plan.task}", f"facex {plan.task} --plan {path}")
-    return plan
+    return plan.signed_as(choices.settings.provenance)
 
 
 def _require(given: dict[str, Any], task: str) -> None:

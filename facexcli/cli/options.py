@@ -25,7 +25,7 @@ _PRESET_HELP = "a named set of values, or a TOML file; see `facex presets list`"
 class Choices:
     """What the user chose: the settings that hold, and whether the result is wanted as JSON.
 
-    `options` are the options that were typed and that change the result.
+    `options` are the options that were typed and that a plan would hold.
     """
 
     settings: Settings
@@ -63,7 +63,8 @@ def _choose(flags: dict[str, object], preset: str | None, as_json: bool, quiet: 
         flags = {**flags, "log_level": "debug"}
     settings = resolve(flags, preset)
     VOICE.listen(settings.talk)
-    typed = [item.flag.option for item in declarations() if item.group != "talk" and flags.get(item.parameter)]
+    told = [item for item in declarations() if item.group != "talk" and not item.field.exclude]
+    typed = [item.flag.option for item in told if flags.get(item.parameter)]
     return Choices(settings, as_json, tuple([*typed, *(["--preset"] if preset else [])]))
 
 
