@@ -10,6 +10,8 @@
     ├── BatchError              8    some items of a batch failed
     └── Interrupted             130  the user asked to stop
 
+`facex verify` answers with two more: 1 where nothing was found, 9 where a file was changed.
+
 Foreign exceptions (PyAV, OpenCV, dlib, OSError) are translated where they arise: in `media`, `faces`, `weights` and
 `device`. Only `cli.app` catches these classes and turns them into two lines and an exit code.
 """

@@ -42,6 +42,7 @@ _SUSPECTS = (
     ("media/writer.py", "the video encoder (FFmpeg)"),
     ("media/encode", "the video encoder (FFmpeg)"),
     ("media/", "the video decoder (FFmpeg)"),
+    ("provenance/", "the manifest reader (c2pa)"),
     ("faces/dlib_backend.py", "the face finder (dlib)"),
     ("faces/insightface_backend.py", "the face finder (ONNX Runtime)"),
 )

@@ -18,6 +18,9 @@ COMMANDS: dict[str, Command] = {
     "reenact": Command("facexcli.cli.reenact", "Make the face of SOURCE move like the one in DRIVING.", "Edit"),
     "faces": Command("facexcli.cli.faces", "Show who is where in an image or a video.", "Look"),
     "eval": Command("facexcli.cli.evaluate", "Measure how good a swap or a reenactment is.", "Look"),
+    "verify": Command(
+        "facexcli.cli.verify", "Tell whether a file says that it is synthetic, and was not changed since.", "Look"
+    ),
     "engines": Command("facexcli.cli.engines", "List the engines and what they can do.", "Look"),
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
@@ -25,7 +28,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
 
-READ_MEDIA = frozenset(("swap", "reenact", "faces", "eval"))
+READ_MEDIA = frozenset(("swap", "reenact", "faces", "eval", "verify"))
 """Commands that read media of unknown origin: they work under guard."""
 
 _HEAD = """\
