@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facexcli.evaluate.values import PersonSeries
     from facexcli.types import Array, Box
 
-_LIMITS = {"pose_motion_error_deg": 8.0, "expression_error": 0.06}
+LIMITS = {"pose_motion_error_deg": 8.0, "expression_error": 0.06}
 _SAID = {
     "pose_motion_error_deg": "the head is turned {:.0f} degrees from where it should be",
     "expression_error": "the expression is off by {:.0%} of the eyes' distance",
@@ -31,7 +31,7 @@ def doubtful_frames(account: Account, series: PersonSeries, is_swap: bool) -> It
     """One for each frame with something that is far from what is usual for this person, with all its reasons."""
     reference = account.subject.reference
     may_be_unchanged = is_swap and not account.is_own_face
-    outliers = {key: _outliers(series.values[key], limit) for key, limit in _LIMITS.items() if key in series.values}
+    outliers = {key: _outliers(series.values[key], limit) for key, limit in LIMITS.items() if key in series.values}
     for row, (frame, time_s) in enumerate(zip(series.frame_indices, series.time_s, strict=True)):
         reasons = []
         if reference.seen[row] and not account.subject.seen[row]:

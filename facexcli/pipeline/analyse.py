@@ -142,11 +142,11 @@ def frame_total(info: MediaInfo, part: FrameRange) -> int | None:
 class StageProgress:
     """Counts one stage and tells a reporter, a few times a second."""
 
-    def __init__(self, reporter: Reporter, stage: StageName, total: int | None) -> None:
+    def __init__(self, reporter: Reporter, stage: StageName, total: int | None, unit: str = "frames") -> None:
         self._reporter, self._stage = reporter, stage
         self._start = self._last = time.monotonic()
         self.done = 0
-        reporter.emit(StageStarted(stage, total))
+        reporter.emit(StageStarted(stage, total, unit))
 
     def advance(self) -> None:
         self.done += 1

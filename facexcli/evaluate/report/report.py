@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -22,13 +21,14 @@ from facexcli.evaluate.report.content import Content
 from facexcli.evaluate.report.page import page
 from facexcli.evaluate.report.people import sources_by_person, with_names
 from facexcli.evaluate.report.pictures import Origin, Pictures, take_pictures
-from facexcli.events import Reporter, SilentReporter, StageAdvanced, StageFinished, StageStarted, Warned
+from facexcli.events import Reporter, SilentReporter, Warned
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import os_reason
 from facexcli.media.picture_files import PicturePattern
 from facexcli.media.pipe import STANDARD
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
+from facexcli.pipeline.analyse import StageProgress
 from facexcli.pipeline.output import probe_target
 from facexcli.settings import RangeSettings, Settings, parse_trim
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from facexcli.evaluate.evaluation import Sources
     from facexcli.evaluate.values import Evaluation
+    from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.result import RunResult
     from facexcli.types import MediaInfo
 
@@ -47,21 +48,23 @@ _PACKAGES = ("av", "opencv-python-headless", "dlib-bin", "numpy", "scipy")
 
 def check_place(path: Path, files: Sequence[Path], overwrite: bool) -> None:
     """Raises OutputError where a report cannot be written, or would replace something: one of `files`, for example."""
-    if path.suffix.lower() not in _SUFFIXES:
-        raise OutputError(f"{path}: a report is a page", f"name it {path.with_suffix('.html').name or 'report.html'}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder", "name a file, such as report.html")
-    for other in files:
-        if os.path.realpath(path) == os.path.realpath(other) or (
-            path.exists() and other.exists() and path.samefile(other)
-        ):
-            raise OutputError(f"{path} is also an input or the output", "choose another name for the report")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise OutputError(f"{path}: a report is an HTML page", f"name it {path.with_suffix('.html').name}")
+    if any(_is_same(path, other) for other in files):
+        raise OutputError(f"{path} is also an input or the output", "choose another name for the report")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} cannot be written", "choose another place")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists", "use --overwrite to replace it")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    both_exist = path.exists() and other.exists()
+    return path.samefile(other) if both_exist else os.path.realpath(path) == os.path.realpath(other)
 
 
 def write_report(
@@ -86,44 +89,26 @@ def write_report(
     Raises:
         OutputError: the page cannot be written, or must not be.
     """
-    path, plan = Path(path), result.plan
-    check_place(path, [*(item.path for item in plan.inputs), result.output], overwrite)
-    reporter = reporter or SilentReporter()
-    problems: list[str] = []
-    evaluation, origin, duration_s = None, None, None
-    if not result.provenance:
-        problems.append("Nothing was edited: the result is what the target was.")
-    elif result.output == STANDARD:
-        problems.append("The result went to standard output, where nobody can look at it again.")
-    else:
-        try:
-            duration_s = _duration_s(probe(_seen(result.output)), result.frames)
-            origin = Origin(
-                result.output,
-                plan.canvas.path,
-                plan.driving.path if plan.driving else None,
-                _first_index(plan.timeline.path, plan.settings),
-            )
-            evaluation = _evaluated(result, origin.start, reporter)
-        except FacexError as error:
-            problems.append(f"Not measured: {error.message} ({error.hint})")
-            reporter.emit(Warned(f"the report has no figures: {error.message}"))
+    plan, page_path, reporter = result.plan, Path(path), reporter or SilentReporter()
+    check_place(page_path, [*(item.path for item in plan.inputs), result.output], overwrite)
+    seen = _looked_at(result, reporter)
+    mapped = (still for row in plan.maps for still in row.sources)
     content = Content(
         result=result.output,
         canvas=plan.canvas.path,
-        driving=plan.driving.path if plan.driving else None,
-        sources=tuple(item.path for item in (*plan.sources, *(still for row in plan.maps for still in row.sources))),
+        driving=_driving(plan),
+        sources=tuple(item.path for item in (*plan.sources, *mapped)),
         frame_count=result.frames,
-        duration_s=duration_s,
+        duration_s=seen.duration_s,
         run=result,
-        evaluation=evaluation,
-        problems=tuple(problems),
-        spans=tuple(spans_of(evaluation.doubtful)) if evaluation else (),
+        evaluation=seen.evaluation,
+        problems=(seen.problem,) if seen.problem else (),
+        spans=tuple(spans_of(seen.evaluation.doubtful)) if seen.evaluation else (),
         pictures=Pictures(),
         versions=_versions(),
         made_at=datetime.now(UTC),
     )
-    _write(path, _illustrated(content, origin, reporter), told)
+    _write(page_path, _illustrated(content, seen.origin, reporter), told)
 
 
 def write_evaluation_report(
@@ -154,7 +139,38 @@ def write_evaluation_report(
     _write(path, _illustrated(content, origin, reporter or SilentReporter()), str)
 
 
-def _seen(output: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was found out about a result; `problem` says why it is not all."""
+
+    problem: str = ""
+    duration_s: float | None = None
+    origin: Origin | None = None
+    evaluation: Evaluation | None = None
+
+
+def _looked_at(result: RunResult, reporter: Reporter) -> _Seen:
+    plan = result.plan
+    if not result.provenance:
+        return _Seen("Nothing was edited: the result is what the target was.")
+    if result.output == STANDARD:
+        return _Seen("The result went to standard output, where nobody can look at it again.")
+    seen = _Seen()
+    try:
+        seen = replace(seen, duration_s=_duration_s(probe(_readable(result.output)), result.frames))
+        start = _first_index(plan.timeline.path, plan.settings)
+        seen = replace(seen, origin=Origin(result.output, plan.canvas.path, _driving(plan), start))
+        return replace(seen, evaluation=_evaluated(result, start, reporter))
+    except FacexError as error:
+        reporter.emit(Warned(f"the report has no figures: {error.message}"))
+        return replace(seen, problem=f"Not measured: {error.message} ({error.hint})")
+
+
+def _driving(plan: Plan) -> Path | None:
+    return plan.driving.path if plan.driving else None
+
+
+def _readable(output: Path) -> Path:
     """What is read of an output: numbered pictures are a folder."""
     pattern = PicturePattern.of(output)
     return output if pattern is None else pattern.folder
@@ -188,10 +204,10 @@ def _evaluated(result: RunResult, start: int, reporter: Reporter) -> Evaluation:
         if plan.maps:
             sources, names = sources_by_person(plan, Path(folder), reporter)
         evaluation = evaluate(
-            _seen(result.output),
+            _readable(result.output),
             sources,
             plan.canvas.path,
-            plan.driving.path if plan.driving else None,
+            _driving(plan),
             trim=trim,
             min_face_px=plan.settings.people.min_face_px,
             reporter=reporter,
@@ -204,7 +220,8 @@ def _illustrated(content: Content, origin: Origin | None, reporter: Reporter) ->
     if origin is None or not content.frame_count:
         return content
     samples, spans = choose_samples(content.frame_count, content.spans), shown_spans(content.spans)
-    progress = _Progress(reporter, 2 * len({*samples, *(span.shown for span in spans)}))
+    total = 2 * len({*samples, *(span.shown for span in spans)}) + (len(samples) if origin.driving else 0)
+    progress = StageProgress(reporter, "report", total, "pictures")
     try:
         pictures = take_pictures(origin, samples, spans, progress.advance)
     except FacexError as error:
@@ -213,24 +230,6 @@ def _illustrated(content: Content, origin: Origin | None, reporter: Reporter) ->
     finally:
         progress.finish()
     return replace(content, pictures=pictures)
-
-
-class _Progress:
-    """Tells how many pictures were read."""
-
-    def __init__(self, reporter: Reporter, total: int) -> None:
-        self._reporter, self._done, self._start_s = reporter, 0, time.monotonic()
-        reporter.emit(StageStarted("report", total, "pictures"))
-
-    def advance(self) -> None:
-        self._done += 1
-        self._reporter.emit(StageAdvanced("report", self._done, self._done / max(self._spent_s(), 1e-6)))
-
-    def finish(self) -> None:
-        self._reporter.emit(StageFinished("report", self._done, self._spent_s()))
-
-    def _spent_s(self) -> float:
-        return time.monotonic() - self._start_s
 
 
 def _versions() -> dict[str, str]:

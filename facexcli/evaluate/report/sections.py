@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facexcli.evaluate.report.choice import shown_spans
@@ -11,7 +13,7 @@ from facexcli.evaluate.report.plots import clock
 from facexcli.evaluate.report.targets import verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from facexcli.evaluate.report.choice import Span
     from facexcli.evaluate.report.content import Content
@@ -58,8 +60,19 @@ def _facts(content: Content) -> Iterator[tuple[str, Markup | str]]:
     yield "Made", f"{content.made_at:%d %B %Y, %H:%M} UTC"
 
 
-def _provenance(tags: object) -> str:
-    return "the file says that it is synthetic" if tags else "not marked: no face was edited"
+def _provenance(marks: Mapping[str, str]) -> str:
+    """What the file says of itself; `marks` is `RunResult.provenance`."""
+    match marks.get("marked"):
+        case "manifest":
+            place = (
+                "in the file" if marks["manifest"] == "embedded" else f"beside it, in {Path(marks['manifest']).name}"
+            )
+            signer = Path(marks["signer"]).name
+            return f"signed as synthetic by {signer}: C2PA manifest {place}, run {marks['run_id']}"
+        case "off":
+            return "none: nothing in the file says that it is synthetic"
+        case _:
+            return "metadata of the file say that it is synthetic" if marks else "not marked: no face was edited"
 
 
 def _figures(content: Content) -> Markup | None:
@@ -110,7 +123,7 @@ def frames(content: Content) -> Markup:
         if height > 1.2 * width
         else "even"
     )
-    return joined(element("p", told, class_="lead"), element("div", figures, class_=f"pairs {shape}"))
+    return joined(element("p", told, class_="lead screen"), element("div", figures, class_=f"pairs {shape}"))
 
 
 def _comparison(content: Content, pair: Pair, doubt: Span | None, is_small: bool) -> Markup:
@@ -227,9 +240,10 @@ def _all_figures(content: Content) -> Markup | None:
 def _plan(content: Content) -> Markup | None:
     if content.run is None:
         return None
+    # pydantic's own JSON refuses file names that are no text.
+    plan = json.dumps(content.run.plan.model_dump(), indent=2, ensure_ascii=False, default=str)
     told = f"The same run again: save this as plan.json, then facex {content.run.plan.task} --plan plan.json"
-    return _folded("Plan", element("p", told, class_="pale"),
-                   element("pre", content.run.plan.model_dump_json(indent=2), tabindex=0))  # fmt: skip
+    return _folded("Plan", element("p", told, class_="pale"), element("pre", plan, tabindex=0))
 
 
 def _versions(content: Content) -> Markup:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facexcli.evaluate.doubts import LIMITS
 from facexcli.evaluate.metrics.identity import SAME_PERSON_DISTANCE
 from facexcli.evaluate.report.choice import shown_spans
 from facexcli.evaluate.report.markup import Markup, element, joined
@@ -63,7 +65,7 @@ _KINDS = (
            ("pitch_deg", "pitch", "b"), ("pitch_deg_reference", "input", "b dashed"),
            ("roll_deg", "roll", "c"), ("roll_deg_reference", "input", "c dashed")), -10, 10, 1),
     _Kind("Expression error", "of the eyes' distance", (("expression_error", "off by", "d"),), 0, 0.06, 3,
-          (0.06, "doubtful")),
+          (LIMITS["expression_error"], "doubtful above")),
     _Kind("Flicker", "8-bit codes beyond what motion explains",
           (("flicker", "result", "e"), ("flicker_reference", "input", "e dashed")), 0, 4, 2),
     _Kind("Strength of the change", "1 is usual for this person", (("strength", "change", "f"),), 0, 1.5, 2),
@@ -75,7 +77,8 @@ def people(content: Content, numbers: Iterator[int]) -> Timelines:
     if content.run is None and content.evaluation is None:
         return Timelines(Markup(""), ())
     parts, data = [_table(content)], []
-    series = content.evaluation.people if content.evaluation and content.duration_s else ()
+    seen = content.evaluation.people if content.evaluation and content.duration_s else ()
+    series = [person for person in seen if len(person.frame_indices)]
     for place, person in enumerate(series[:MOST_PEOPLE]):
         markup, timeline = _person(content, person, f"person-{place}", numbers)
         parts.append(markup)
@@ -86,7 +89,7 @@ def people(content: Content, numbers: Iterator[int]) -> Timelines:
 
 
 def _table(content: Content) -> Markup | None:
-    """What became of everybody; the figures of an evaluation beside them where the names are the same."""
+    """What became of everybody who is seen in the target."""
     listed = content.run.people if content.run else ()
     if not listed:
         return None
@@ -216,10 +219,8 @@ def _stages(stage_s: Mapping[str, float], frames: int) -> Markup:
 
 
 def _intervals(pace: Sequence[Pace]) -> list[tuple[Pace, Pace]]:
-    """Pairs of marks with some frames between them, about `_INTERVALS`."""
-    step = max(1, -(-len(pace) // _INTERVALS))
-    marks = [*pace[::step]]
-    return list(pairwise(marks))
+    """Pairs of marks that follow each other, at most `_INTERVALS`."""
+    return list(pairwise(pace[:: max(1, ceil(len(pace) / _INTERVALS))]))
 
 
 def _speed_plot(intervals: Sequence[tuple[Pace, Pace]]) -> Plot:
@@ -234,7 +235,15 @@ def _speed_plot(intervals: Sequence[tuple[Pace, Pace]]) -> Plot:
         spent = [later.stage_s.get(name, 0.0) - earlier.stage_s.get(name, 0.0) for earlier, later in intervals]
         curves.append(Curve(name, style, rates(spent)))
     shown = [curve for curve in curves if np.isfinite(curve.values).mean() > 0.5]
-    return Plot("Speed of each stage", f"frames a second, up to {_FASTEST}", shown, 1, _FASTEST, 1, is_log=True)
+    return Plot(
+        "Speed of each stage",
+        f"frames a second; what is faster than {_FASTEST} is left out",
+        shown,
+        1,
+        _FASTEST,
+        1,
+        is_log=True,
+    )
 
 
 _STAGE_STYLES = {"decode": "a", "crop": "b", "engine": "c", "fusion": "d", "paste": "e", "encode": "f"}

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import facexcli
 from facexcli.evaluate.report.page import page
 from facexcli.evaluate.report.targets import verdicts
 from facexcli.evaluate.values import Metric
+from facexcli.pipeline.inputs import InputFile
+from facexcli.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     from conftest import MakeContent
@@ -127,6 +130,44 @@ def test_a_name_that_is_no_text_can_be_written(make_content: MakeContent) -> Non
     name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
     content = replace(make_content(frames=4), result=Path(name))
     assert "caf\ufffd.mp4" in page(content).encode("utf-8").decode()
+
+
+def test_the_plan_on_the_page_runs_again_and_keeps_secrets(make_content: MakeContent) -> None:
+    content = make_content(frames=4)
+    assert content.run is not None
+    settings = facexcli.resolve({"signing_key": "/home/zoe/secret.pem", "signing_cert": "/home/zoe/own.pem"})
+    plan = content.run.plan.model_copy(update={"settings": settings})
+    text = page(replace(content, run=replace(content.run, plan=plan)))
+    read = _Document(text)
+    shown = read.text[read.text.index("{\n") :]
+    assert Plan.model_validate(json.JSONDecoder().raw_decode(shown)[0]).fingerprint == plan.fingerprint
+    assert "secret.pem" not in text
+    assert "own.pem" not in text
+
+
+def test_a_plan_with_a_name_that_is_no_text_has_a_page(make_content: MakeContent) -> None:
+    content = make_content(frames=4)
+    assert content.run is not None
+    odd = InputFile(path=Path(b"caf\xe9.mp4".decode("utf-8", "surrogateescape")), fingerprint="0")
+    plan = content.run.plan.model_copy(update={"canvas": odd})
+    assert "caf\ufffd.mp4" in page(replace(content, run=replace(content.run, plan=plan)))
+
+
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        ({"marked": "manifest", "manifest": "embedded", "signer": "local authority", "run_id": "1a2b"}, "in the file"),
+        ({"marked": "manifest", "manifest": "/x/out.c2pa", "signer": "/x/me.pem", "run_id": "1a2b"}, "in out.c2pa"),
+        ({"marked": "tags", "description": "Synthetic"}, "metadata of the file say"),
+        ({"marked": "off"}, "nothing in the file says"),
+    ],
+)
+def test_it_says_how_the_result_is_marked(make_content: MakeContent, marks: dict[str, str], told: str) -> None:
+    content = make_content(frames=4)
+    assert content.run is not None
+    text = _Document(page(replace(content, run=replace(content.run, provenance=marks)))).text
+    assert told in text
+    assert "/x/" not in text
 
 
 def test_names_that_are_written_from_right_to_left_stay_in_their_place(make_content: MakeContent) -> None:
