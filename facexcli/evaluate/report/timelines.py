@@ -215,7 +215,9 @@ def _stages(stage_s: Mapping[str, float], frames: int) -> Markup:
         )
         for name, seconds in stage_s.items()
     )  # fmt: skip
-    return element("div", element("table", element("tbody", rows)), class_="card scroll")
+    note = "Decoding and encoding go on beside the rest: only the time that the others waited for them is counted."
+    table = element("div", element("table", element("tbody", rows)), class_="card scroll")
+    return joined(table, element("p", note, class_="note") if frames > 1 else None)
 
 
 def _intervals(pace: Sequence[Pace]) -> list[tuple[Pace, Pace]]:

@@ -195,6 +195,16 @@ def test_what_could_not_be_measured_is_said(make_content: MakeContent) -> None:
     assert "Time and speed" in read.text
 
 
+def test_a_reenactment_names_its_portrait_and_its_driver(make_content: MakeContent) -> None:
+    content = make_content()
+    samples = tuple(replace(pair, driving=pair.before) for pair in content.pictures.samples)
+    shown = replace(content, driving=Path("moves.mp4"), pictures=replace(content.pictures, samples=samples))
+    read = _Document(page(shown))
+    for words in ("Report of a reenactment", "Portrait", "Driven by", "moves.mp4", "Left of the edge the portrait"):
+        assert words in read.text
+    assert sum(str(a.get("alt")).startswith("driving, frame ") for _, a in read.elements) == 8
+
+
 def test_an_evaluation_alone_has_a_page(make_content: MakeContent) -> None:
     read = _Document(page(replace(make_content(), run=None)))
     assert "98.4" in read.text
