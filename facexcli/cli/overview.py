@@ -18,9 +18,7 @@ COMMANDS: dict[str, Command] = {
     "reenact": Command("facexcli.cli.reenact", "Make the face of SOURCE move like the one in DRIVING.", "Edit"),
     "faces": Command("facexcli.cli.faces", "Show who is where in an image or a video.", "Look"),
     "eval": Command("facexcli.cli.evaluate", "Measure how good a swap or a reenactment is.", "Look"),
-    "verify": Command(
-        "facexcli.cli.verify", "Tell whether a file says that it is synthetic, and was not changed since.", "Look"
-    ),
+    "verify": Command("facexcli.cli.verify", "Tell whether a file says that it is synthetic.", "Look"),
     "engines": Command("facexcli.cli.engines", "List the engines and what they can do.", "Look"),
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),

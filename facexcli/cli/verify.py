@@ -53,11 +53,12 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Tell whether a file says that it is synthetic, and was not changed since.
+    """Tell whether a file says that it is synthetic.
 
-    Reads the C2PA manifest of any program, in the file or beside it. No network
-    is used. Ends with exit code 0 when something was found and is intact, 1 when
-    nothing was found, 3 when the file cannot be read, 9 when it was changed.
+    Reads the C2PA manifest of any program, in the file or beside it: what was
+    done, who signed it, and whether it was changed since. No network is used.
+    Ends with exit code 0 when something was found and is intact, 1 when nothing
+    was found, 3 when the file cannot be read, 9 when it was changed.
 
     Example:
       facex verify out.mp4
