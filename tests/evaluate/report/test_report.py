@@ -91,17 +91,20 @@ def test_a_result_that_is_gone_has_a_page_that_says_so(run_of_part: facexcli.Run
     assert [event for event in heard.events if isinstance(event, Warned)]
 
 
-def test_a_person_who_was_named_by_number_is_measured_in_a_part(
-    facex: Command, swapped: Swapped, portrait: Path
-) -> None:
-    code, out, _ = facex("swap", swapped.canvas, "--map", f"{portrait}=1", "--trim", "#8..", "-o", "out.mp4",
-                         "--codec", "h264", "--report", "out.html", "--json", "--progress", "none")  # fmt: skip
-    assert code == 0
+def test_a_person_whom_only_the_run_knows_by_name_is_measured(facex: Command, swapped: Swapped, portrait: Path) -> None:
+    facex("faces", swapped.canvas, "--save", "faces.json", "-q")
+    faces = Path("faces.json")
+    faces.write_text(faces.read_text("utf-8").replace('"person 1"', '"Zo\u00eb <3"'), "utf-8")
+    code, out, error = facex(
+        "swap", swapped.canvas, "--map", f"{portrait}=Zo\u00eb <3", "--analysis", faces, "--trim", "#8..",
+        "-o", "out.mp4", "--codec", "h264", "--report", "out.html", "--json", "--progress", "none",
+    )  # fmt: skip
+    assert code == 0, error
     assert json.loads(out)["report"] == "out.html"
     text = Path("out.html").read_text("utf-8")
     assert "Not measured" not in text
     assert "Frames swapped" in text
-    assert '<h3 id="person-0-title"><bdi>person 1</bdi></h3>' in text
+    assert '<h3 id="person-0-title"><bdi>Zo\u00eb &lt;3</bdi></h3>' in text
 
 
 def test_pictures_have_a_page_without_timelines(facex: Command, portrait: Path, eval_data: Path) -> None:
