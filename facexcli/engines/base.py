@@ -19,7 +19,8 @@ class EngineSpec:
     `crop_sizes_px` lists the crop sizes it accepts, the default first; `templates` names the alignment of its canvas
     crops by recipe. `takes` names, by recipe, the attributes that may come from the canvas, the source or the still
     of a third person, as the user likes. `weights` are catalog names, `extras` extras of this package. `relights`
-    says that the patch already carries the canvas's light, so that no colour match is wanted. `generates` says that the
+    says that the patch already carries the canvas's light, so that no colour match is wanted. `view_reach_deg` says how
+    far a face may be turned from the nearest still to be swapped in full, and to be swapped at all; None for any pose. `generates` says that the
     pixels of the face come from a trained model; it is what results say of themselves, so an engine has to deny it.
     """
 
@@ -34,6 +35,7 @@ class EngineSpec:
     extras: tuple[str, ...] = ()
     needs_cuda: bool = False
     relights: bool = False
+    view_reach_deg: tuple[float, float] | None = None
     generates: bool = True
 
 

@@ -153,7 +153,7 @@ class FaceTracker:
         return max((index - crowd.peak_index for crowd in self._crowds if tracklet in crowd.members), default=0) + 1
 
     def _believable(self, tracklet: Tracklet, fit: Fit, index: int, rgb: Array) -> bool:
-        if not _plausible_step(tracklet.landmarks, fit.landmarks_px):
+        if not np.isfinite(fit.landmarks_px).all() or not _plausible_step(tracklet.landmarks, fit.landmarks_px):
             return False
         due = (index - tracklet.observations[0].index) % _CONFIDENCE_EVERY == 0
         if not due and fit.spread < _SUSPICIOUS_SPREAD:
@@ -218,6 +218,7 @@ class FaceTracker:
         returning = self._returning(index, rgb, fit)
         if returning is not None:
             self._lost.remove(returning)
+            returning.observations += self._seen_before(fit.landmarks_px, returning.last_index)
             returning.add(observation, fit.landmarks_px)
             self._live.append(returning)
             return
@@ -225,7 +226,7 @@ class FaceTracker:
         self._next_id += 1
         self._thorough_every = self._second
         tracklet.consider_sample(index, rgb, fit)
-        self._extend_backwards(tracklet)
+        tracklet.observations[:0] = self._seen_before(fit.landmarks_px)
         self._live.append(tracklet)
 
     def _returning(self, index: int, rgb: Array, fit: Fit) -> Tracklet | None:
@@ -244,11 +245,12 @@ class FaceTracker:
         best = int(np.argmin(distances))
         return self._lost[best] if distances[best] < self._analyzer.same_person_distance else None
 
-    def _extend_backwards(self, tracklet: Tracklet) -> None:
-        """Follow a new face into the frames before its detection, as far as it can be seen there."""
-        landmarks = tracklet.landmarks
+    def _seen_before(self, landmarks: Array, since: int = -1) -> list[Observation]:
+        """A face that was just detected, followed back as far as it can be seen, or to the frame after `since`."""
         earlier: list[Observation] = []
         for index, rgb in reversed(self._recent):
+            if index <= since:
+                break
             fit = self._analyzer.follow(rgb, landmarks)
             if not _plausible_step(landmarks, fit.landmarks_px) or self._taken(index, fit):
                 break
@@ -256,7 +258,7 @@ class FaceTracker:
                 break
             earlier.append(self._observation(index, fit))
             landmarks = fit.landmarks_px
-        tracklet.observations[:0] = reversed(earlier)
+        return earlier[::-1]
 
     def _taken(self, index: int, fit: Fit) -> bool:
         """Whether another track has this face in that frame already."""

@@ -20,6 +20,8 @@ _OUTER_LIPS, _INNER_LIPS = range(48, 60), range(60, 68)
 _NOSE = (27, 31, 32, 33, 34, 35)
 _JAW = range(17)
 _FRACTION_BITS = 4
+_HEAD_GROWTH = 1.15
+"""From the outline of a face to that of its head without the hair on top: ears and cheeks."""
 
 
 def face_unit_px(landmarks_px: Array) -> float:
@@ -73,6 +75,14 @@ def face_outline(landmarks_px: Array, forehead: bool = True) -> Array:
     points = np.asarray(landmarks_px, np.float64)
     top = forehead_points(points)[::-1] if forehead else points[26:16:-1]
     return np.vstack([points[_JAW], top])
+
+
+def head_mask(landmarks_px: Array, size_px: Size) -> Array:
+    """The face and about as much of the head as shows around it, soft: float32 (height, width) in 0..1."""
+    outline = face_outline(landmarks_px)
+    middle = outline.mean(axis=0)
+    mask = fill(middle + _HEAD_GROWTH * (outline - middle), size_px)
+    return cv2.GaussianBlur(mask, (0, 0), 0.03 * face_unit_px(landmarks_px)).astype(np.float32) / 255
 
 
 def region_masks(landmarks_px: Array, size_px: Size) -> dict[str, Array]:

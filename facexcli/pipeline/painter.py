@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from facexcli.affine import transform_points
 from facexcli.faces.align import crop_from_frame, inside_picture, take_crop
 from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.compose import Look, compose
+from facexcli.fusion.mask import head_mask
 from facexcli.media.crops import put_crop, rgb_crop
 from facexcli.seeds import noise_key
 from facexcli.types import Crop, EditRequest
@@ -22,17 +23,31 @@ if TYPE_CHECKING:
     from facexcli.engines.base import Engine
     from facexcli.pipeline.occlusion import OcclusionModel
     from facexcli.pipeline.parallel import StageClock
+    from facexcli.pipeline.presence import Presence
     from facexcli.recipes import Recipe
     from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedFace:
-    """A face of a track, and the steady matrix crop_from_frame, float64 (3, 3), that its crop is cut by."""
+    """A face of a track, and the steady matrix crop_from_frame, float64 (3, 3), that its crop is cut by.
+
+    strength: 0..1, how much of the new face shows. in_front: the landmarks, float32 (68, 2) in frame pixels, of faces
+    that are nearer to the camera.
+    """
 
     track_id: int
     face: Face
     crop_from_frame: Array
+    strength: float = 1.0
+    in_front: tuple[Array, ...] = ()
+
+    def shown(self, alpha: Array) -> Array:
+        """`alpha`, float32 (S, S) in crop pixels, as far as this face is to be seen."""
+        seen: Array = alpha if self.strength == 1 else alpha * np.float32(self.strength)
+        for landmarks_px in self.in_front:
+            seen = seen * (1 - head_mask(transform_points(self.crop_from_frame, landmarks_px), alpha.shape[0]))
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +111,30 @@ class CropShape:
         display = (info.display_width_px, info.display_height_px)
         return cls(template, size_px, display, float(info.display_aspect_ratio))
 
-    def place(self, tracks: Sequence[Track], frame_rate: Fraction, steadiness: float) -> FacesByFrame:
-        """Which faces each frame has, small ones first, so that near ones are painted over them."""
+    def place(
+        self,
+        tracks: Sequence[Track],
+        frame_rate: Fraction,
+        steadiness: float,
+        presences: Mapping[int, Presence] | None = None,
+    ) -> FacesByFrame:
+        """Which faces each frame has, small ones first, so that near ones are painted over them.
+
+        A face whose presence (by track; without any it is there in full) has no strength is left out.
+        """
         frames: FacesByFrame = {}
         for track in tracks:
             matrices = steady_alignments(
                 track, self.template, self.size_px, frame_rate, steadiness, self.sample_aspect_ratio
             )
-            for index, face, matrix in zip(track.frame_indices, track.faces, matrices, strict=True):
-                frames.setdefault(index, []).append(PlacedFace(track.id, face, matrix))
+            presence = presences[track.id] if presences else None
+            for place, (index, face) in enumerate(zip(track.frame_indices, track.faces, strict=True)):
+                placed = PlacedFace(track.id, face, matrices[place])
+                if presence is not None:
+                    strength, in_front = float(presence.strength[place]), presence.in_front[place]
+                    placed = replace(placed, strength=strength, in_front=in_front)
+                if placed.strength > 0:
+                    frames.setdefault(index, []).append(placed)
         for faces in frames.values():
             faces.sort(key=lambda placed: placed.face.box_px[3] - placed.face.box_px[1])
         return frames
@@ -167,6 +197,7 @@ class Painter:
                 covered = self._occlusion.covered(crop) if self._occlusion else None
                 composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights, covered)
             with self._clock.measure("paste"):
-                frame = put_crop(frame, crop.crop_from_frame, composite.rgb, composite.alpha)
+                alpha = canvas_face.placed.shown(composite.alpha)
+                frame = put_crop(frame, crop.crop_from_frame, composite.rgb, alpha)
             warnings += patch.warnings
         return Painted(frame, tuple(face.placed.track_id for face in job.faces), tuple(warnings))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from facexcli.pipeline.parallel import Pace
     from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.presence import Presence
     from facexcli.types import Analysis
 
 
@@ -86,6 +87,7 @@ class RunResult:
         provenance: how the output is marked as synthetic.
         plan: what was run.
         pace: how the render came on; nothing where no frame was rendered.
+        presences: by track id how strongly each face of a swap was painted, frame by frame.
     """
 
     output: Path
@@ -101,6 +103,7 @@ class RunResult:
     weights: Mapping[str, str] = field(default_factory=dict)
     people: tuple[PersonResult, ...] = ()
     pace: tuple[Pace, ...] = ()
+    presences: Mapping[int, Presence] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them."""
@@ -114,6 +117,7 @@ class RunResult:
             "swap_rate": round(self.swap_rate, 4),
             "people": [person.as_json() for person in self.people],
             "stage_s": {name: round(seconds, 3) for name, seconds in self.stage_s.items()},
+            "weaker": {str(track): spans for track, item in self.presences.items() if (spans := item.as_json())},
             "warnings": list(self.warnings),
             "provenance": dict(self.provenance),
         }

@@ -34,12 +34,13 @@ from facexcli.pipeline.people import (
     whole_tracks,
     within_range,
 )
+from facexcli.pipeline.presence import presences, turned_faces
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
 from facexcli.pipeline.stills import load_still
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from facexcli.engines.base import Engine
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.cast import Role
     from facexcli.pipeline.painter import FacesByFrame
     from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.presence import Presence
     from facexcli.pipeline.stills import Still
     from facexcli.types import Analysis, Crop, Frame, MediaInfo, Track
 
@@ -93,6 +95,7 @@ class _Run:
         self._template = engine.spec.templates[plan.recipe_name]
         self._clock = StageClock()
         self._people: tuple[PersonResult, ...] = ()
+        self._presences: Mapping[int, Presence] = {}
 
     def run(self) -> RunResult:
         counts = self._swap() if self._plan.driving is None else self._reenact()
@@ -111,6 +114,7 @@ class _Run:
             plan=self._plan,
             people=self._people,
             pace=self._clock.pace(),
+            presences=self._presences,
         )
 
     def _swap(self) -> RenderCounts:
@@ -139,7 +143,11 @@ class _Run:
                 stills = [still.crop(self._template, size_px) for still in role.stills]
                 identities.update(self._prepare(stills, own, info))
         shape = CropShape.of(info, self._template, size_px)
-        faces = self._place(tracks, shape, info)
+        views = {track.id: [still.face for still in role.stills] for role, own in parts for track in own}
+        self._presences = presences(
+            tracks, analysis, self._settings.look.smooth, self._engine.spec.view_reach_deg, views
+        )
+        faces = self._place(tracks, shape, info, self._presences)
         rendered: list[int] = []
         counts = output.write(
             VideoFormat.from_media(info),
@@ -149,6 +157,8 @@ class _Run:
         given = {track.id: role.paths for role, own in parts for track in own}
         span = range(rendered[0], rendered[-1] + 1)
         self._people = people_results(analysis, given, span, counts.per_track)
+        for warning in turned_faces(analysis, self._presences, span):
+            self._reporter.emit(Warned(warning))
         return counts
 
     def _reenact(self) -> RenderCounts:
@@ -200,8 +210,10 @@ class _Run:
     def _prepare(self, stills: Sequence[Crop], tracks: Sequence[Track], info: MediaInfo) -> Identities:
         return {track.id: self._engine.prepare(stills, motion_of(track, info)) for track in tracks}
 
-    def _place(self, tracks: Sequence[Track], shape: CropShape, info: MediaInfo) -> FacesByFrame:
-        return shape.place(tracks, info.frame_rate or Fraction(25), self._settings.look.smooth)
+    def _place(
+        self, tracks: Sequence[Track], shape: CropShape, info: MediaInfo, present: Mapping[int, Presence] | None = None
+    ) -> FacesByFrame:
+        return shape.place(tracks, info.frame_rate or Fraction(25), self._settings.look.smooth, present)
 
     def _occlusion(self, info: MediaInfo, faces: FacesByFrame, shape: CropShape) -> OcclusionModel | None:
         if self._settings.look.occlusion == "off":

@@ -54,6 +54,7 @@ class MeshEngine:
         summary="embedded: warps by 68 landmarks; any CPU, no weights, no network",
         licence="Apache-2.0",
         takes={"swap": FACE_REGIONS},
+        view_reach_deg=(32.0, 62.0),
         generates=False,
     )
 
