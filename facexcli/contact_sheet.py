@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from facexcli.errors import NoFaceError
 from facexcli.faces.select import tracks_of
+from facexcli.lettering import font_for
 from facexcli.media.crops import rgb_crop
 from facexcli.media.scan import frames_at
 from facexcli.pipeline.summary import person_facts, seconds
@@ -36,7 +34,6 @@ _FACES = 8
 _MOST_PEOPLE = 40
 _AROUND = 0.42
 """How much of the picture around a face is shown, in heights of its box on each side."""
-_FIRST_AFTER_LATIN = 0x250
 _PAPER, _INK, _PALE, _RAIL = "#ffffff", "#20242c", "#6b7280", "#e5e7eb"
 _COLORS = ("#2563eb", "#db2777", "#059669", "#d97706", "#7c3aed", "#0891b2", "#dc2626", "#65a30d")
 
@@ -205,16 +202,6 @@ def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-@lru_cache(maxsize=32)
-def _font(size: int, latin: bool) -> Any:
-    """Pillow's own font has Latin letters only; matplotlib brings one with many scripts, though not those of Asia."""
-    if not latin:
-        wide = resources.files("matplotlib") / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        with suppress(OSError):
-            return ImageFont.truetype(str(wide), size)
-    return ImageFont.load_default(size)
-
-
 class _Pen:
     """Draws on white paper of width x height pixels."""
 
@@ -228,7 +215,7 @@ class _Pen:
         room: float = float("inf"),
     ) -> None:  # fmt: skip
         """One line; what does not fit into `room` pixels is left out, and dots say so."""
-        font = _font(size * _SCALE, latin=max(map(ord, words), default=0) < _FIRST_AFTER_LATIN)
+        font = font_for(words, size * _SCALE)
         kept = words
         while kept and self._draw.textlength(kept if kept == words else f"{kept}...", font) > room * _SCALE:
             kept = kept[:-1]

@@ -20,6 +20,7 @@ from facexcli.media.reader import FrameReader
 from facexcli.media.sequence import members
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
+from facexcli.pipeline.labelling import LabelledSink, check_label
 from facexcli.pipeline.painter import Job
 from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.painter import Painter
     from facexcli.pipeline.parallel import StageClock
     from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.render import FrameSink
     from facexcli.settings import Settings
     from facexcli.types import Frame, MediaInfo
 
@@ -48,6 +50,7 @@ class Output:
     ) -> None:
         self._plan, self._timeline, self._reporter, self._clock = plan, timeline, reporter, clock
         self._marking = marking
+        check_label(plan.settings.label)
         self._start, self._stop = parse_trim(plan.settings.range.trim)
 
     def write(
@@ -128,7 +131,7 @@ class Output:
             self._reporter.emit(Informed(f"encoder {writer.encoder}"))
             told = len(writer.warnings)
             self._warn(writer.warnings)  # before the work, so that it can be stopped
-            counts = render(jobs, painter, writer, self._progress(), self._clock)
+            counts = render(jobs, painter, self._labelled(writer), self._progress(), self._clock)
             with self._clock.measure("finish"):
                 writer.commit()
             self._warn(writer.warnings[told:])
@@ -137,7 +140,7 @@ class Output:
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
         output, xmp, profile = self._plan.output, self._xmp(), self._profile()
         sink = PictureSink(output, lambda pixels: write_image(output, pixels, 95, xmp, profile, self._finish))
-        counts = render(jobs, painter, sink, self._progress(), self._clock)
+        counts = render(jobs, painter, self._labelled(sink), self._progress(), self._clock)
         self._warn(sink.warnings)
         return counts
 
@@ -148,7 +151,7 @@ class Output:
         self._warn(losses_in_pictures(self._timeline, video, self._plan.settings.output.audio))
         with PictureWriter(pattern, xmp=self._xmp(), icc_profile=self._profile(), finish=self._finish) as writer:
             sink = PictureSink(pattern.path, writer.write)
-            counts = render(jobs, painter, sink, self._progress(), self._clock)
+            counts = render(jobs, painter, self._labelled(sink), self._progress(), self._clock)
             with self._clock.measure("finish"):
                 writer.commit()
         self._warn(sink.warnings)
@@ -168,6 +171,14 @@ class Output:
     @property
     def _finish(self) -> Finish | None:
         return self._marking.finish if self.edited else None
+
+    def _labelled(self, sink: FrameSink) -> FrameSink:
+        """`sink` behind the label, where one is to be seen."""
+        label = self._plan.settings.label
+        if not self.edited or not label.text or label.style != "picture":
+            return sink
+        shown = self._timeline if self._plan.driving is None else probe(self._plan.canvas.path)
+        return LabelledSink(sink, label, float(shown.display_aspect_ratio))
 
     def _progress(self) -> StageProgress:
         return StageProgress(self._reporter, "render", frame_total(self._timeline, FrameRange(self._start, self._stop)))
