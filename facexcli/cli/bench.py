@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facexcli.cli.console import print_result
+from facexcli.cli.console import print_json, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +23,7 @@ The evaluation data are looked for in FACEX_TEST_DATA, or in --data.
 
 Example:
   facex bench swap --data ../shared/data/eval
+  facex bench people
   facex bench speed --seconds 10
 """
 
@@ -37,6 +38,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group = typer.Typer(help=_HELP, rich_markup_mode="rich")
     group.command("swap")(bench_swap)
     group.command("reenact")(bench_reenact)
+    group.command("people")(bench_people)
     group.command("speed")(bench_speed)
     group.command("media")(bench_media)
     app.add_typer(group, name="bench", rich_help_panel=panel)
@@ -96,6 +98,50 @@ def bench_reenact(data: DataOption = _DATA, keep: KeepOption = None) -> None:
         f"head-pose clips, least: yaw {min(q.yaw_correlation for q in turning):.2f}, "
         f"pitch {min(q.pitch_correlation for q in turning):.2f}, roll {min(q.roll_correlation for q in turning):.2f}"
     )
+
+
+def bench_people(
+    data: DataOption = _DATA,
+    keep: KeepOption = None,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=1, help="length of the analysed clip")] = 10.0,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="analyses to take the median of")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as one JSON object")] = False,
+) -> None:
+    """Swap two people at once, and one in every clip; does everybody keep their face?
+
+    Example:
+      facex bench people --data ../shared/data/eval --keep swaps
+      facex bench people --json
+    """
+    from dataclasses import asdict
+
+    from facexcli.evaluate import people
+
+    tell = _nothing if as_json else _line
+    tell("clip", "person", "source", "frames", "kept")
+    couples = []
+    for row in people.bench_couples(data, _made(keep)):
+        couples.append(row)
+        tell(row.clip, row.person, row.source, row.frames, f"{row.kept:.1%}")
+    tell("clip", "frames", "weaker", "swapped", "flicker", "steadiness", "in full")
+    clips = []
+    for clip in people.bench_clips(data, _made(keep)):
+        clips.append(clip)
+        tell(clip.clip, clip.frames, clip.weaker, f"{clip.swap_rate:.1%}", clip.flicker_ratio,
+             clip.distance_steadiness, clip.full_steadiness)  # fmt: skip
+    analysis = people.bench_analysis(data, seconds, repeats)
+    figures = people.figures_of(couples, clips, analysis)
+    if as_json:
+        rows = {"couples": couples, "clips": clips, "analysis": [analysis]}
+        print_json({name: [asdict(row) for row in found] for name, found in rows.items()}
+                   | {"figures": [figure.as_json() for figure in figures]})  # fmt: skip
+        return
+    _line("analysis", f"{analysis.frames} frames of {analysis.height_px} lines", f"{os.cpu_count()} cores",
+          f"{analysis.cpu_ms_per_frame:.1f} ms CPU a frame")  # fmt: skip
+    for figure in figures:
+        bound = "at least" if figure.is_least else "at most"
+        print_result(f"{figure.name:<28} {figure.value:8.3f}   {bound} {figure.limit:g}"
+                     f"   {'met' if figure.met else 'missed'}")  # fmt: skip
 
 
 def bench_speed(
@@ -168,6 +214,10 @@ def _made(folder: Path | None) -> Path | None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _nothing(*cells: Any) -> None:
+    """Where the rows are printed later."""
 
 
 def _line(*cells: Any) -> None:
