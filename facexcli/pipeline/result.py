@@ -28,6 +28,7 @@ class PersonResult:
         sources: the stills of the face that the person was given; none for somebody who was left alone.
         frames: frames written in which the person is seen.
         painted: frames among them in which the new face was painted.
+        track_ids: where the person is seen, in the analysis of the run.
     """
 
     number: int
@@ -35,6 +36,7 @@ class PersonResult:
     sources: tuple[Path, ...]
     frames: int
     painted: int
+    track_ids: tuple[int, ...] = ()
 
     @property
     def swap_rate(self) -> float:
@@ -65,7 +67,7 @@ def people_results(
         if frames:
             given = next((sources[track.id] for track in tracks if track.id in sources), ())
             count = sum(painted.get(track.id, 0) for track in tracks)
-            results.append(PersonResult(person.number, person.name, given, frames, count))
+            results.append(PersonResult(person.number, person.name, given, frames, count, person.track_ids))
     return tuple(results)
 
 

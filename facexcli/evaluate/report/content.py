@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facexcli.evaluate.report.choice import Span, spans_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
-    from facexcli.evaluate.report.choice import Span
     from facexcli.evaluate.report.pictures import Pictures
-    from facexcli.evaluate.values import Evaluation
+    from facexcli.evaluate.values import DoubtfulFrame, Evaluation
     from facexcli.pipeline.result import RunResult
+    from facexcli.types import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Content:
     Attributes:
         frame_count: of the result.
         duration_s: of the result; None for one picture.
-        spans: all that is doubtful, though not everything may have a picture.
+        doubtful: frames that somebody should look at, of the evaluation and of the run.
+        painted: what `painted_strengths` says.
         made_at: in UTC.
     """
 
@@ -36,10 +39,16 @@ class Content:
     run: RunResult | None
     evaluation: Evaluation | None
     problems: tuple[str, ...]
-    spans: tuple[Span, ...]
+    doubtful: tuple[DoubtfulFrame, ...]
+    painted: Mapping[str, Array]
     pictures: Pictures
     versions: Mapping[str, str]
     made_at: datetime
+
+    @property
+    def spans(self) -> list[Span]:
+        """All that is doubtful, in order of time; not everything may have a picture."""
+        return spans_of(self.doubtful)
 
     @property
     def task(self) -> str:

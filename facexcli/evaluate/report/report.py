@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from facexcli import __version__
 from facexcli.errors import FacexError, InputError, OutputError
 from facexcli.evaluate.evaluation import evaluate
-from facexcli.evaluate.report.choice import choose_samples, shown_spans, spans_of
+from facexcli.evaluate.report.choice import choose_samples, shown_spans
 from facexcli.evaluate.report.content import Content
 from facexcli.evaluate.report.page import page
+from facexcli.evaluate.report.painted import merged, painted_strengths, weaker_frames
 from facexcli.evaluate.report.people import sources_by_person, with_names
 from facexcli.evaluate.report.pictures import Origin, Pictures, take_pictures
 from facexcli.events import Reporter, SilentReporter, Warned
@@ -33,14 +34,14 @@ from facexcli.pipeline.output import probe_target
 from facexcli.settings import RangeSettings, Settings, parse_trim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
     from facexcli.evaluate.evaluation import Sources
-    from facexcli.evaluate.values import Evaluation
+    from facexcli.evaluate.values import DoubtfulFrame, Evaluation
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.result import RunResult
-    from facexcli.types import MediaInfo
+    from facexcli.types import Array, MediaInfo
 
 _SUFFIXES = (".html", ".htm")
 _PACKAGES = ("av", "opencv-python-headless", "dlib-bin", "numpy", "scipy")
@@ -103,7 +104,8 @@ def write_report(
         run=result,
         evaluation=seen.evaluation,
         problems=(seen.problem,) if seen.problem else (),
-        spans=tuple(spans_of(seen.evaluation.doubtful)) if seen.evaluation else (),
+        doubtful=seen.doubtful,
+        painted=seen.painted,
         pictures=Pictures(),
         versions=_versions(),
         made_at=datetime.now(UTC),
@@ -131,7 +133,8 @@ def write_evaluation_report(
         run=None,
         evaluation=evaluation,
         problems=(),
-        spans=tuple(spans_of(evaluation.doubtful)),
+        doubtful=evaluation.doubtful,
+        painted={},
         pictures=Pictures(),
         versions=_versions(),
         made_at=datetime.now(UTC),
@@ -146,6 +149,8 @@ class _Seen:
     problem: str = ""
     duration_s: float | None = None
     origin: Origin | None = None
+    painted: Mapping[str, Array] = field(default_factory=dict)
+    doubtful: tuple[DoubtfulFrame, ...] = ()
     evaluation: Evaluation | None = None
 
 
@@ -157,13 +162,19 @@ def _looked_at(result: RunResult, reporter: Reporter) -> _Seen:
         return _Seen("The result went to standard output, where nobody can look at it again.")
     seen = _Seen()
     try:
-        seen = replace(seen, duration_s=_duration_s(probe(_readable(result.output)), result.frames))
+        duration_s = _duration_s(probe(_readable(result.output)), result.frames)
         start = _first_index(plan.timeline.path, plan.settings)
-        seen = replace(seen, origin=Origin(result.output, plan.canvas.path, _driving(plan), start))
-        return replace(seen, evaluation=_evaluated(result, start, reporter))
+        seen = _Seen(
+            duration_s=duration_s,
+            origin=Origin(result.output, plan.canvas.path, _driving(plan), start),
+            painted=painted_strengths(result, start),
+            doubtful=tuple(weaker_frames(result, start, duration_s or 0.0)),
+        )
+        evaluation = _evaluated(result, start, reporter)
     except FacexError as error:
         reporter.emit(Warned(f"the report has no figures: {error.message}"))
         return replace(seen, problem=f"Not measured: {error.message} ({error.hint})")
+    return replace(seen, evaluation=evaluation, doubtful=merged((*evaluation.doubtful, *seen.doubtful)))
 
 
 def _driving(plan: Plan) -> Path | None:

@@ -79,7 +79,7 @@ def _figures(content: Content) -> Markup | None:
     if content.evaluation is None:
         return None
     figures = [_figure(verdict) for verdict in verdicts(content.evaluation.metrics)]
-    count = len({doubt.frame_index for doubt in content.evaluation.doubtful})
+    count = len({doubt.frame_index for doubt in content.doubtful})
     told = element("a", "see below", href="#doubts") if count else "\N{CHECK MARK} nothing stands out"
     frames = "frame" if content.frame_count == 1 else "frames"
     figures.append(_card("Frames to look at", str(count), f"of {content.frame_count} {frames}", told,
@@ -156,9 +156,9 @@ def _moment(pair: Pair) -> str:
 
 def doubts(content: Content) -> Markup:
     """What somebody should look at, with pictures of the longest spans."""
-    if content.evaluation is None:
+    if content.evaluation is None and not content.doubtful:
         return _NOTHING
-    if not content.spans:
+    if not content.doubtful:
         return element("p", "No frame differs from what is usual in this result by more than the limits.",
                        class_="lead")  # fmt: skip
     shown = shown_spans(content.spans)

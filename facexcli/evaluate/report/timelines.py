@@ -54,6 +54,8 @@ class _Kind:
     limit: tuple[float, str] | None = None
 
 
+_PAINTED = "painted"
+"""In place of a key of `PersonSeries.values`: `Content.painted`."""
 _KINDS = (
     _Kind("Identity similarity", "cosine, 1 is the same picture", (("identity_similarity", "to the source", "a"),),
           0.85, 1.0, 3),
@@ -68,7 +70,8 @@ _KINDS = (
           (LIMITS["expression_error"], "doubtful above")),
     _Kind("Flicker", "8-bit codes beyond what motion explains",
           (("flicker", "result", "e"), ("flicker_reference", "input", "e dashed")), 0, 4, 2),
-    _Kind("Strength of the change", "1 is usual for this person", (("strength", "change", "f"),), 0, 1.5, 2),
+    _Kind("Strength of the change", "1 is usual for this person",
+          (("strength", "measured", "f"), (_PAINTED, "as painted", "f dashed")), 0, 1.5, 2),
 )  # fmt: skip
 
 
@@ -116,7 +119,9 @@ def _person(content: Content, person: PersonSeries, name: str, numbers: Iterator
     duration_s = max(content.duration_s, float(person.time_s.max(initial=0.0)), 1e-6)
     places = person.time_s / duration_s
     axis = _time_axis(content, person, places, duration_s)
-    drawn = [(number, *draw(plot, axis, number)) for plot, number in zip(_plots(person), numbers, strict=False)]
+    drawn = [
+        (number, *draw(plot, axis, number)) for plot, number in zip(_plots(person, content), numbers, strict=False)
+    ]
     rest = "Point at a curve to read it; a click leads to the nearest frame above."
     section = element(
         "section",
@@ -136,13 +141,17 @@ def _person(content: Content, person: PersonSeries, name: str, numbers: Iterator
     return section, data
 
 
-def _plots(person: PersonSeries) -> Iterator[Plot]:
+def _plots(person: PersonSeries, content: Content) -> Iterator[Plot]:
     """Those kinds of which something was measured."""
+    values = dict(person.values)
+    if person.person in content.painted:
+        known = np.append(content.painted[person.person], np.nan)
+        values[_PAINTED] = known[np.minimum(person.frame_indices, len(known) - 1)]
     for kind in _KINDS:
         curves = [
-            Curve(label, style, person.values[key])
+            Curve(label, style, values[key])
             for key, label, style in kind.curves
-            if key in person.values and np.isfinite(person.values[key]).any()
+            if key in values and np.isfinite(values[key]).any()
         ]
         if curves:
             yield Plot(kind.title, kind.unit, curves, kind.low, kind.high, kind.digits, kind.limit)
