@@ -132,9 +132,8 @@ def bench_people(
     analysis = people.bench_analysis(data, seconds, repeats)
     figures = people.figures_of(couples, clips, analysis)
     if as_json:
-        rows = {"couples": couples, "clips": clips, "analysis": [analysis]}
-        print_json({name: [asdict(row) for row in found] for name, found in rows.items()}
-                   | {"figures": [figure.as_json() for figure in figures]})  # fmt: skip
+        told = {"couples": [asdict(row) for row in couples], "clips": [asdict(row) for row in clips]}
+        print_json(told | {"analysis": asdict(analysis), "figures": [figure.as_json() for figure in figures]})
         return
     _line("analysis", f"{analysis.frames} frames of {analysis.height_px} lines", f"{os.cpu_count()} cores",
           f"{analysis.cpu_ms_per_frame:.1f} ms CPU a frame")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -101,9 +102,8 @@ def bench_couples(data: Path, keep: Path | None = None) -> Iterator[CoupleRow]:
         for clips in PAIRS:
             paths = (data / "talking" / clips[0], data / "talking" / clips[1])
             for crossing in (False, True):
-                title = "-".join(
-                    [_CROSSING if crossing else _BESIDE, *(path.stem.removeprefix("grid_") for path in paths)]
-                )
+                who = "-".join(path.stem.removeprefix("grid_") for path in paths)
+                title = f"{_CROSSING if crossing else _BESIDE}-{who}"
                 couple = make_couple(paths, folder, title, crossing, dlib)
                 output = folder / f"{title}-swapped.mkv"
                 rows = [Mapped((source,), one.still) for source, one in zip(sources, couple.people, strict=True)]
@@ -153,10 +153,16 @@ def _clip_row(clip: str, result: RunResult, found: Evaluation) -> ClipRow:
         for index, distance in zip(person.frame_indices, person.values["identity_distance"], strict=True)
         if np.isfinite(distance) and int(index) not in weaker
     ]
-    names = ("swap_rate", "flicker_ratio", "distance_steadiness")
-    figures = [found.metrics[name].value if name in found.metrics else float("nan") for name in names]
-    spread = float(np.std(distances)) if distances else float("nan")
-    return ClipRow(clip, found.frame_count, len(weaker), *figures, spread)
+    figures = {name: metric.value for name, metric in found.metrics.items()}
+    return ClipRow(
+        clip=clip,
+        frames=found.frame_count,
+        weaker=len(weaker),
+        swap_rate=figures.get("swap_rate", math.nan),
+        flicker_ratio=figures.get("flicker_ratio", math.nan),
+        distance_steadiness=figures.get("distance_steadiness", math.nan),
+        full_steadiness=float(np.std(distances)) if distances else math.nan,
+    )
 
 
 def bench_analysis(data: Path, seconds: float, repeats: int) -> AnalysisRow:
@@ -180,7 +186,10 @@ def bench_analysis(data: Path, seconds: float, repeats: int) -> AnalysisRow:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One of the figures that are promised: the worst that was measured. is_least: `limit` must be reached, not kept."""
+    """One of the figures that are promised: the worst that was measured.
+
+    is_least: `limit` is the least that is right, and not the most.
+    """
 
     name: str
     value: float
