@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from facexcli.lettering import lacks
 from facexcli.media.crops import put_crop
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from facexcli.pipeline.render import FrameSink
     from facexcli.settings import LabelSettings
     from facexcli.types import Array, Frame
@@ -36,13 +35,14 @@ class LabelledSink:
 
     def __init__(self, sink: FrameSink, label: LabelSettings, pixel_aspect: float) -> None:
         self._sink, self._label, self._pixel_aspect = sink, label, pixel_aspect
+        self._shown_s = Fraction(str(label.seconds))  # as it was typed: a frame that begins then is without it
         self._start_s: Fraction | None = None
 
     def write(self, frame: Frame) -> None:
         """See `FrameSink`."""
         if self._start_s is None:
             self._start_s = frame.time_s
-        if not self._label.seconds or frame.time_s - self._start_s < self._label.seconds:
+        if not self._shown_s or frame.time_s - self._start_s < self._shown_s:
             size = (frame.native.width, frame.native.height)
             width, height = size[::-1] if frame.rotation_deg % 180 else size
             frame = put_crop(frame, *_placed(self._label, width, height, self._pixel_aspect))
