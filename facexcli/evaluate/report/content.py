@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from facexcli.evaluate.report.choice import Span, spans_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from facexcli.types import Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Content:
     """Everything on the page. `run` or `evaluation` may be missing; `problems` say in words why something is.
 
@@ -45,7 +46,7 @@ class Content:
     versions: Mapping[str, str]
     made_at: datetime
 
-    @property
+    @cached_property
     def spans(self) -> list[Span]:
         """All that is doubtful, in order of time; not everything may have a picture."""
         return spans_of(self.doubtful)
