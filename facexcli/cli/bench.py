@@ -41,6 +41,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group.command("people")(bench_people)
     group.command("speed")(bench_speed)
     group.command("media")(bench_media)
+    group.command("provenance")(bench_provenance)
     app.add_typer(group, name="bench", rich_help_panel=panel)
 
 
@@ -203,6 +204,27 @@ def bench_media(
                 _line("", *stages, "together")
                 _line(engine, *(f"{value:.1f}" for value in stages.values()), f"{total:.1f}")
                 _line("share", *(f"{value / total:.0%}" for value in stages.values()), "")
+
+
+def bench_provenance(
+    data: DataOption = _DATA,
+    changes: Annotated[int, typer.Option("--changes", metavar="N", min=0, help="single bytes changed in a file")] = 50,
+) -> None:
+    """Sign results of every kind, read them with an independent reader, and change single bytes of them.
+
+    Example:
+      facex bench provenance --data ../shared/data/eval
+    """
+    from facexcli.evaluate.manifests import bench_manifests
+
+    _line("result", "manifest", "facex", "c2pa alone", "changes", "found")
+    rows = []
+    for row in bench_manifests(data, changes):
+        rows.append(row)
+        _line(row.name, row.place, row.state, row.independent, row.changes, row.detected)
+    intact = sum(row.state in ("valid", "untrusted") and row.independent in ("Valid", "Trusted") for row in rows)
+    found, tried = sum(row.detected for row in rows), sum(row.changes for row in rows)
+    print_result(f"intact for both readers: {intact} of {len(rows)}; changes found: {found} of {tried}")
 
 
 def _cost_cells(cost: ProcessCost) -> tuple[str, str, str]:

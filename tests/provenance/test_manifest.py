@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from facexcli.errors import InputError, OutputError
+from facexcli.evaluate.manifests import media_parts
 from facexcli.provenance.identity import Identity, identity_of
 from facexcli.provenance.library import BYTES_TYPE, EMBEDDED_TYPES, LARGEST_SIDECAR_BYTES, sidecar_of, takes_manifest
 from facexcli.provenance.manifest import Ingredient, Statement
@@ -26,8 +27,6 @@ from facexcli.settings import ProvenanceSettings
 from tests.provenance.conftest import MakeFile, Studio
 
 KINDS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".png", ".jpg", ".webp")
-# Boxes that the standard leaves out of the hash of a video (C2PA 2.2, 18.6.2), and the manifest's own.
-_NOT_HASHED = (b"ftyp", b"uuid", b"free", b"skip")
 
 
 def sign(path: Path, statement: Statement, identity: Identity, **options: bool) -> Path:
@@ -102,25 +101,11 @@ def test_signing_changes_no_pixel(suffix: str, media: MakeFile, statement: State
     assert pictures(sign(path, statement, identity)) == before
 
 
-def hashed_places(path: Path, content: bytes) -> list[range]:
-    """Where the media of a file lie, for a video without the boxes that are not hashed."""
-    if path.suffix not in (".mp4", ".mov"):
-        start = content.find(b"jumdc2pa")
-        return [range(4, len(content))] if start < 0 else [range(8, 16), range(start + 20_000, len(content))]
-    places, at = [], 0
-    while at < len(content):
-        size = int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] not in _NOT_HASHED:
-            places.append(range(at + 8, at + size))
-        at += size
-    return places
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".png", ".jpg"])
 def test_every_changed_byte_shows(suffix: str, media: MakeFile, statement: Statement, identity: Identity) -> None:
     path = sign(media(suffix), statement, identity)
     content = path.read_bytes()
-    places = [place for part in hashed_places(path, content) for place in part]
+    places = [place for part in media_parts(suffix, content) for place in part]
     draw = random.Random(7)
     for place in draw.sample(places, 50):
         changed = bytearray(content)
