@@ -158,8 +158,9 @@ def _plots(person: PersonSeries, content: Content) -> Iterator[Plot]:
 
 
 def _time_axis(content: Content, person: PersonSeries, places: Array, duration_s: float) -> Axis:
-    known = [-1.0, *person.frame_indices.tolist(), float(max(content.frame_count, person.frame_indices.max() + 1))]
-    known_places = [0.0, *places.tolist(), 1.0]
+    end = max(content.frame_count, int(person.frame_indices[-1]) + 1)
+    known = np.concatenate([[-1], person.frame_indices, [end]])
+    known_places = np.concatenate([[0.0], places, [1.0]])
 
     def place(frame: float) -> float:
         return float(np.clip(np.interp(frame, known, known_places), 0, 1))
