@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from facexcli.faces.crowd import Crowd, doubled, pop_separated, settle, stranger, update_crowds
 from facexcli.faces.embed import embedding_distance
+from facexcli.faces.passage import begun_at, has_become_another
 from facexcli.faces.relocate import moved_landmarks
 from facexcli.faces.tracklet import Observation, Tracklet, face_box, is_face, overlap
 
@@ -89,6 +90,27 @@ class FaceTracker:
         if self._wants_detection(frame_index):
             self._detect(frame_index, rgb_small)
         self._recent.append((frame_index, rgb_small))
+
+    def dissolved(self, first: int, last: int) -> int | None:
+        """The picture was mixed out of two from frame `first` to `last`, both fed; was that a change of shots?
+
+        It was if a face that is followed is another person's now. Then a new shot begins in the middle of the
+        crossfade: the tracks end before, new ones begin there, and that frame is returned; else None.
+        """
+        index, rgb = self._recent[-1]
+        if not any(has_become_another(tracklet, first, rgb, self._analyzer) for tracklet in self._live):
+            return None
+        middle = (first + last + 1) // 2
+        parts = [begun_at(tracklet, first, middle, rgb) for tracklet in self._live]
+        self._live = [tracklet for tracklet in self._live if tracklet not in parts]
+        self._end_all()
+        for part in parts:
+            if part is not None:
+                part.id, self._next_id = self._next_id, self._next_id + 1
+                self._live.append(part)
+        length = index + 1 - middle
+        self._shot_lengths[-1:] = [self._shot_lengths[-1] - length, length]
+        return middle
 
     def finish(self) -> list[Track]:
         """End every track; the tracks of the whole video, numbered in order of appearance."""

@@ -11,18 +11,21 @@ import numpy as np
 
 from facexcli.errors import InputError
 from facexcli.events import StageAdvanced, StageFinished, StageStarted, Warned
+from facexcli.faces.repair import repair_track
 from facexcli.faces.smooth import smooth_track
 from facexcli.faces.source import find_faces
-from facexcli.geometry.model3d import fit_poses
+from facexcli.geometry.model3d import fit_poses, reprojection_error
 from facexcli.media.image import read_image
 from facexcli.media.scan import AnalysisReader
 from facexcli.types import Analysis, Motion, Shot, Track
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facexcli.events import Reporter, StageName
     from facexcli.faces.base import Analyzer
     from facexcli.media.reader import Position
-    from facexcli.types import MediaInfo
+    from facexcli.types import Array, MediaInfo
 
 ANALYSIS_SIDE_PX = 640
 """Longer side of the frames in which faces are looked for: enough for a face of a twelfth of the height."""
@@ -92,12 +95,13 @@ def _analyse_video(
     part: FrameRange,
 ) -> Analysis:
     # What only videos need takes as long to import as a still takes to analyse.
+    from facexcli.faces.dissolve import DissolveDetector
     from facexcli.faces.shots import ShotDetector
     from facexcli.faces.track import FaceTracker
 
     rate = info.frame_rate or 25
     tracker = FaceTracker(analyzer, frame_rate=rate)
-    cuts = ShotDetector(rate)
+    cuts, dissolves = ShotDetector(rate), DissolveDetector(rate)
     progress = StageProgress(reporter, stage, frame_total(info, part))
     starts: list[int] = []
     end = 0
@@ -107,6 +111,10 @@ def _analyse_video(
             if is_cut or not starts:
                 starts.append(index)
             tracker.feed(index, rgb, scale, is_cut)
+            crossfade = dissolves.feed(index, rgb, is_cut)
+            middle = tracker.dissolved(*crossfade) if crossfade else None
+            if middle is not None:
+                starts.append(middle)
             end = index + 1
             progress.advance()
         warnings = tuple(reader.warnings)
@@ -116,17 +124,35 @@ def _analyse_video(
         raise InputError(
             f"{info.path}: there is no frame in the chosen range", "--trim START..END, as `facex swap --help` says"
         )
-    tracks = (smooth_track(track, rate, smooth) for track in tracker.finish())
+    tracks = [repair_track(track, rate, lambda faces: _misfits(faces, info)) for track in tracker.finish()]
+    repairs = _told_repairs(tracks)
+    for repair in repairs:
+        reporter.emit(Warned(f"{info.path}: {repair}"))
     result = Analysis(
         media=info,
         frame_count=end - starts[0],
         shots=tuple(Shot(start, stop) for start, stop in zip(starts, [*starts[1:], end], strict=True)),
-        tracks=tuple(with_poses(track, info) for track in tracks),
+        tracks=tuple(with_poses(smooth_track(track, rate, smooth), info) for track in tracks),
         analyzer=analyzer.name,
-        warnings=warnings,
+        warnings=warnings + repairs,
     )
     progress.finish()
     return result
+
+
+def _misfits(landmarks_px: Array, info: MediaInfo) -> Array:
+    """How badly landmarks (T, 68, 2) fit a posed mean face: float64 (T,), in outer-eye-corner distances."""
+    square_px = landmarks_px * (float(info.display_aspect_ratio), 1.0)
+    poses = fit_poses(square_px)
+    return np.array([reprojection_error(points, pose) for points, pose in zip(square_px, poses, strict=True)])
+
+
+def _told_repairs(tracks: Sequence[Track]) -> tuple[str, ...]:
+    repaired = sum(face.repaired for track in tracks for face in track.faces)
+    total = sum(len(track.faces) for track in tracks)
+    if not repaired:
+        return ()
+    return (f"landmarks that could not be true were repaired from their neighbours: {repaired} of {total} faces",)
 
 
 def frame_total(info: MediaInfo, part: FrameRange) -> int | None:

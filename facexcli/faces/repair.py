@@ -1,0 +1,121 @@
+"""Landmarks that cannot be true, replaced by what their neighbours in time tell.
+
+A predictor fails now and then for a frame or a few: a hand, a flash, a smear. Smoothing would spread such a failure
+over the frames around it, so it is taken out before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facexcli.faces.tracklet import face_box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from fractions import Fraction
+
+    from facexcli.types import Array, Box, Track
+
+    Misfit = Callable[[Array], Array]
+    """Landmarks (T, 68, 2) in frame pixels to how badly each frame's are a face: float64 (T,)."""
+
+_LONGEST_S = 0.3
+"""A failure that lasts longer has no neighbours that could tell what was there; it is left as it was measured."""
+_SURROUNDINGS_S = 0.5
+_LEAST_MISFIT = 0.10
+_MISFIT_GROWTH = 2.0
+"""Over the median of the frames around. Measured on 16 clips: at most 1.7; 0.02 to 0.05 for talkers, 0.08 for heads
+that are turned by 45 degrees."""
+_LEAST_JUMP = 0.06
+"""Box widths between landmarks and the line from those before to those after; at most 0.023 on the same clips."""
+_JUMP_OVER_STEPS = 3.0
+"""A jump is that much faster than the face moves before and after it, so that a head that shakes is none."""
+
+
+def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit) -> Track:
+    """The track with implausible landmarks replaced by the straight line between the good ones before and after.
+
+    Implausible are landmarks that are not finite, that for a short time fit a face much worse than in the frames
+    around, or that jump away and back. Their faces are marked `repaired`. Nothing is taken from another shot, as a
+    track is of one.
+
+    Args:
+        track: as it was measured, before smoothing.
+        frame_rate: of the video.
+        misfit: see `Misfit`; only called with finite landmarks.
+    Raises:
+        ValueError: a track without a single finite face.
+    """
+    landmarks = np.stack([face.landmarks_px for face in track.faces]).astype(np.float64)
+    indices = np.array(track.frame_indices)
+    longest = max(1, round(float(frame_rate) * _LONGEST_S))
+    bad = np.array([not np.isfinite(points).all() for points in landmarks])
+    if bad.all():
+        raise ValueError(f"track {track.id} has no finite landmarks")
+    landmarks = _bridged(landmarks, indices, bad)
+    bad |= _misfitting(misfit(landmarks), max(longest + 1, round(float(frame_rate) * _SURROUNDINGS_S)), longest)
+    bad |= _jumping(_bridged(landmarks, indices, bad), indices, longest)
+    if not bad.any():
+        return track
+    mended = _bridged(landmarks, indices, bad).astype(np.float32)
+    faces = tuple(
+        replace(face, landmarks_px=points, box_px=_box_for(face.box_px, points), repaired=True) if wrong else face
+        for face, points, wrong in zip(track.faces, mended, bad, strict=True)
+    )
+    return replace(track, faces=faces)
+
+
+def _bridged(landmarks: Array, indices: Array, bad: Array) -> Array:
+    """Landmarks (T, 68, 2) with the bad ones, bool (T,), on the line between their neighbours; held at the ends."""
+    if not bad.any() or bad.all():
+        return landmarks
+    flat = landmarks.reshape(len(landmarks), -1).copy()
+    for column in flat.T:
+        column[bad] = np.interp(indices[bad], indices[~bad], column[~bad])
+    return flat.reshape(landmarks.shape)
+
+
+def _misfitting(misfits: Array, reach: int, longest: int) -> Array:
+    """bool (T,): a face that for at most `longest` frames fits much worse than in `reach` frames to both sides."""
+    usual = np.array([np.median(misfits[max(0, i - reach) : i + reach + 1]) for i in range(len(misfits))])
+    wrong = misfits > np.maximum(_LEAST_MISFIT, _MISFIT_GROWTH * usual)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], wrong, [False]])))
+    for start, stop in edges.reshape(-1, 2):
+        if stop - start > longest:
+            wrong[start:stop] = False
+    return np.asarray(wrong)
+
+
+def _jumping(landmarks: Array, indices: Array, longest: int) -> Array:
+    """bool (T,): landmarks that leave the way of the face all at once, and come back as suddenly."""
+    width = np.array([box[2] - box[0] for box in map(face_box, landmarks)])
+    steps = np.linalg.norm(np.diff(landmarks, axis=0), axis=2).mean(axis=1) / (width[1:] * np.diff(indices))
+    wrong = np.zeros(len(landmarks), bool)
+    # Both a way out and a way back have to be seen, and what is usual before and after.
+    for start in (np.flatnonzero(steps[1:] > _LEAST_JUMP) + 2).tolist():
+        for stop in range(start + 1, min(start + longest, len(landmarks) - 2) + 1):
+            around = max(steps[start - 2], steps[stop])
+            out, back = steps[start - 1], steps[stop - 1]
+            if min(out, back) <= max(_LEAST_JUMP, _JUMP_OVER_STEPS * around):
+                continue
+            if _beside_the_way(landmarks, indices, start, stop) > _LEAST_JUMP * width[start - 1]:
+                wrong[start:stop] = True
+                break
+    return wrong
+
+
+def _beside_the_way(landmarks: Array, indices: Array, start: int, stop: int) -> float:
+    """Pixels between the landmarks of frames [start, stop) and the line from those before to those after: the least."""
+    inside = np.zeros(len(landmarks), bool)
+    inside[start:stop] = True
+    line = _bridged(landmarks, indices, inside)
+    return float(np.linalg.norm((landmarks - line)[start:stop], axis=2).mean(axis=1).min())
+
+
+def _box_for(box_px: Box, landmarks_px: Array) -> Box:
+    """The box for other landmarks; the pixels' proportions are those that the old box was made for."""
+    aspect = (box_px[3] - box_px[1]) / (box_px[2] - box_px[0])
+    return face_box(landmarks_px, aspect)
