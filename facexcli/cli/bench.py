@@ -42,6 +42,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group.command("speed")(bench_speed)
     group.command("media")(bench_media)
     group.command("provenance")(bench_provenance)
+    group.command("occlusion")(bench_occlusion)
     app.add_typer(group, name="bench", rich_help_panel=panel)
 
 
@@ -204,6 +205,29 @@ def bench_media(
                 _line("", *stages, "together")
                 _line(engine, *(f"{value:.1f}" for value in stages.values()), f"{total:.1f}")
                 _line("share", *(f"{value / total:.0%}" for value in stages.values()), "")
+
+
+def bench_occlusion(data: DataOption = _DATA, keep: KeepOption = None) -> None:
+    """Move made hands and microphones before six talking clips, and measure what stays in front.
+
+    Example:
+      facex bench occlusion --data ../shared/data/eval --keep occluded
+    """
+    from facexcli.evaluate import occlusion
+
+    _line("clip", "occluder", "kept", "face lost", "flicker", "painted")
+    rows = []
+    for row in occlusion.bench_occlusion(data, _made(keep)):
+        rows.append(row)
+        kept = f"{row.kept:.1%}" if row.occluder else ""
+        _line(row.clip, row.occluder or "none", kept, f"{row.lost:.1%}", row.flicker, f"{row.painted:.0%}")
+    for name in dict.fromkeys(row.occluder for row in rows):
+        same = [row for row in rows if row.occluder == name]
+        least = f"kept {_mean(row.kept for row in same):.1%}, least {min(row.kept for row in same):.1%}; "
+        print_result(
+            f"{name or 'none'}: {least if name else ''}face lost {_mean(row.lost for row in same):.1%}, "
+            f"most {max(row.lost for row in same):.1%}"
+        )
 
 
 def bench_provenance(

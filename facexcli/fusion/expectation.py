@@ -24,6 +24,9 @@ SIDE_PX = 128
 _SOFTENING_PX = 0.7
 _LEAST_SPREAD = np.array((3.0, 1.5, 1.5), np.float32)
 """Of YCrCb, in 8-bit codes: grain and compression."""
+_DEEPEST_SHADOW = 0.88
+"""Darker than this is not taken for a shadow: deeper ones are worth keeping, and hands have shades of their own."""
+_NEUTRAL_CODES = np.array((0, 128, 128), np.float32)
 _LIGHT_STEP = 4
 """The light is fitted on every fourth pixel of every fourth row."""
 _LIGHT_RIDGE = 0.05
@@ -84,12 +87,17 @@ def compare(expected: Expectation, view: Array, expected_from_view: Array) -> Co
     place = _refined(expected, view, expected_from_view)
     middle, certainty = _warp(expected.ycrcb, place), _warp(expected.certainty, place)
     inside = _warp(expected.inside, place)
-    off = view - middle
-    off -= _light(off, certainty, inside)
-    off *= certainty
+    middle += _light(view - middle, certainty, inside)
+    off = (view - _shaded(middle, view)) * certainty
     # OpenCV's channel sum is several times faster than numpy's over so short an axis.
     squares = cv2.transform(np.square(off, out=off), np.ones((1, 3), np.float32))
     return Comparison(np.sqrt(squares), inside, _warp(expected.covered, place))
+
+
+def _shaded(middle: Array, view: Array) -> Array:
+    """The expectation in a shadow that would explain the view; an occluder throws one on what is beside it."""
+    light = np.clip(view[..., 0] / np.maximum(middle[..., 0], 1), _DEEPEST_SHADOW, 1)[..., None]
+    return np.asarray((middle - _NEUTRAL_CODES) * light + _NEUTRAL_CODES, np.float32)
 
 
 def _warp(picture: Array, place: Array) -> Array:

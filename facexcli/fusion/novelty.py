@@ -13,7 +13,7 @@ from facexcli.types import Array
 if TYPE_CHECKING:
     from facexcli.fusion.expectation import Comparison
 
-_NEUTRAL, _RANGE = 2.0, 1.5
+_NEUTRAL, _RANGE = 1.5, 1.5
 """Standard deviations at which there is evidence neither for nor against an occluder, and beyond which more tells no
 more."""
 _FILTER_RADIUS_PX = 4

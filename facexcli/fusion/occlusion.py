@@ -14,6 +14,10 @@ _EYES = (range(36, 42), range(42, 48))
 _DARK_LENS = 3.8
 """Mean distance from skin, in standard deviations, close under an eye that is behind a dark lens; on wrinkled and on
 shaded faces it stays below 3."""
+_NO_SKIN = 10.0
+"""Standard deviations beyond which a colour is not that of skin in any light, nor of a beard (measured: up to 10)."""
+_NECK, _HALF_NECK, _HIGHEST, _LEAST_UPWARD = (0.05, 0.3), 0.65, 0.9, 0.03
+"""Face units from the chin: where the neck is seen, to its sides, how far up a microphone may reach; and an area."""
 _COVERED = 0.5
 """Above this share of `covering`, a pixel can pass the covering on to its neighbours."""
 
@@ -86,7 +90,36 @@ def bare_mask(rgb: Array, landmarks_px: Array, model: SkinModel, side: int = 128
     lenses = _dark_lenses(distance, points, unit)
     if lenses is not None:
         soft = np.maximum(soft, lenses)
+    soft = np.maximum(soft, _from_below(distance, points, unit))
     return np.asarray(1 - np.clip(cv2.GaussianBlur(soft, (0, 0), max(0.7, 0.02 * unit)), 0, 1), np.float32)
+
+
+def _from_below(distance: Array, points_px: Array, unit_px: float) -> Array:
+    """A microphone before the chin: float32 like `distance`, 0..1.
+
+    It is as unlike skin as a beard is, which is why the lower face is judged leniently; but it goes on below the chin,
+    with the neck on both sides of it.
+    """
+    down = (points_px[8] - points_px[27]) / np.linalg.norm(points_px[8] - points_px[27])
+    x, y = (
+        axis - centre for axis, centre in zip(np.meshgrid(*2 * [np.arange(len(distance))]), points_px[8], strict=True)
+    )
+    along, across = (x * down[0] + y * down[1]) / unit_px, (x * down[1] - y * down[0]) / unit_px
+    strange = (distance > _NO_SKIN) & (along > -_HIGHEST) & (along < _NECK[1])
+    if not np.any(strange & (along > _NECK[0]) & (np.abs(across) < _HALF_NECK)):
+        return np.zeros_like(distance)
+    thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2 * (2 * round(0.07 * unit_px) + 1,))  # a mouth is thin
+    strange = cv2.morphologyEx(strange.astype(np.uint8), cv2.MORPH_OPEN, thick) > 0
+    _, labels = cv2.connectedComponents(strange.astype(np.uint8), connectivity=4)
+    on_neck = (along > _NECK[0]) & strange
+    found = np.zeros(distance.shape, np.uint8)
+    for label in np.unique(labels[on_neck & (np.abs(across) < _HALF_NECK)]):
+        part = labels == label
+        sides = across[part & on_neck]
+        reaches_up = np.count_nonzero(part & (along < 0)) > _LEAST_UPWARD * unit_px**2
+        if reaches_up and np.abs(sides).max() < _HALF_NECK and np.ptp(sides) < _HALF_NECK:
+            found[part] = 1
+    return np.asarray(np.clip(distance - _NO_SKIN + 1, 0, 1) * cv2.dilate(found, np.ones((3, 3), np.uint8)), np.float32)
 
 
 def _connected(covering: Array, inside: Array) -> Array:

@@ -36,6 +36,8 @@ _STEADY = np.where(np.arange(68) >= 48, 0.3, np.where(np.arange(68) < 17, 0.4, 1
 """How much each landmark says of where the head is: the mouth and the outline say less."""
 _STRAYING = 0.03
 """Face units by which a landmark may stray before it loses its say."""
+_REVEALED = 0.7
+"""When so much of what is strange lies where the face is usually covered, it is the face itself that is seen there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,16 @@ class FaceModel:
 
     def _judged(self, crop: Crop, new: Array, comparison: Comparison) -> Array:
         """`new`: what deviates. float32 (N, N), what covers the face."""
-        sure = np.float32(trust(comparison))
-        uncovered = (new > 0.5) & (comparison.covered > 0.5) & (comparison.inside > 0.5)
-        if sure == 1 and not uncovered.any():
-            return np.maximum(new, comparison.covered)
-        # Here the expectation knows nothing of the face, or knows what usually covers it: the frame's colours decide.
+        sure, usual = np.float32(trust(comparison)), comparison.covered
+        strange = (new > 0.5) & (comparison.inside > 0.5)
+        revealed = np.count_nonzero(strange & (usual > 0.5)) > _REVEALED * max(1.0, float(np.count_nonzero(strange)))
+        known = np.maximum(new, usual)
+        if sure == 1 and not revealed:
+            return known
+        # The expectation knows nothing of this face, or what usually covers it has gone: the frame's colours decide.
         by_colour = 1 - bare_mask(crop.rgb, crop.landmarks_px, fit_skin(crop.rgb, crop.landmarks_px), SIDE_PX)
-        usual = comparison.covered
-        known = np.maximum(new * (1 - usual), np.where(new > 0.5, np.minimum(usual, by_colour), usual))
+        if revealed:
+            known = np.where(new > 0.5, np.minimum(known, by_colour), known)
         return np.asarray(sure * known + (1 - sure) * by_colour, np.float32)
 
     def _rigid_map(self, landmarks: Array) -> Array:

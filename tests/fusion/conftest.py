@@ -21,6 +21,7 @@ def paint_face(
     fringe: bool = False,
     glasses: bool = False,
     dark_lenses: bool = False,
+    neck: bool = False,
 ) -> Crop:
     """A crop of the mean face: a plain oval of skin with brows, eyes and lips under a cap of hair."""
     landmarks = TEMPLATES["ffhq"].points_px(size_px).astype(np.float32)
@@ -29,6 +30,9 @@ def paint_face(
     centre = landmarks[:17].mean(axis=0)
     cv2.circle(rgb, tuple(np.round(centre - (0, 0.45 * unit)).astype(int).tolist()), round(1.0 * unit), HAIR, -1)
     outline = np.round(face_outline(landmarks)).astype(np.int32)
+    if neck:
+        left, right = round(float(landmarks[4, 0])), round(float(landmarks[12, 0]))
+        cv2.rectangle(rgb, (left, round(float(landmarks[4, 1]))), (right, size_px), skin, -1)
     cv2.fillPoly(rgb, [outline], skin)
 
     def stroke(points: np.ndarray, color: tuple[int, int, int], width: float, closed: bool) -> None:

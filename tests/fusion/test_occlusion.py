@@ -1,5 +1,6 @@
 """What covers a face is told from the face."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from facexcli.fusion.skin import fit_skin, skin_mask
 from facexcli.types import Array, Crop
 
 DARK_SKIN = (92, 58, 44)
+HAIR = (60, 42, 32)
 
 
 def bare(crop: Crop) -> Array:
@@ -75,3 +77,31 @@ def test_a_frame_is_found_where_it_is(painted):
 def test_a_bare_face_has_no_glasses(painted, skin):
     crop = painted(skin=skin)
     assert glasses_mask(crop.rgb, crop.landmarks_px) is None
+
+
+def _with_microphone(crop: Crop) -> Array:
+    rgb = crop.rgb.copy()
+    unit = crop.landmarks_px[45, 0] - crop.landmarks_px[36, 0]
+    x, y = np.round(crop.landmarks_px[57] * 0.4 + crop.landmarks_px[8] * 0.6).astype(int).tolist()
+    cv2.circle(rgb, (x, y), round(0.24 * unit), (45, 45, 48), -1)
+    cv2.rectangle(rgb, (x - round(0.1 * unit), y), (x + round(0.1 * unit), crop.size_px), (30, 30, 32), -1)
+    return rgb
+
+
+@pytest.mark.parametrize("skin", [(205, 160, 135), (160, 112, 84)])
+def test_a_microphone_before_the_chin_stays_in_front(painted, skin):
+    crop = painted(skin=skin, neck=True)
+    held = Crop(_with_microphone(crop), crop.crop_from_frame, crop.landmarks_px, crop.template)
+    mask = bare(held)
+    assert at(mask, crop.landmarks_px[57] * 0.4 + crop.landmarks_px[8] * 0.6) < 0.1
+    assert at(mask, crop.landmarks_px[48]) > 0.9
+    assert at(mask, crop.landmarks_px[5] * 0.85 + crop.landmarks_px[30] * 0.15) > 0.9
+
+
+def test_a_beard_is_not_taken_for_a_microphone(painted):
+    crop = painted(neck=True)
+    rgb = crop.rgb.copy()
+    jaw = np.vstack([crop.landmarks_px[5:12], crop.landmarks_px[[54, 57, 48]]]) * 0.85 + crop.landmarks_px[30] * 0.15
+    cv2.fillPoly(rgb, [np.round(jaw).astype(np.int32)], HAIR)
+    bearded = Crop(rgb, crop.crop_from_frame, crop.landmarks_px, crop.template)
+    assert at(bare(bearded), crop.landmarks_px[57] * 0.5 + crop.landmarks_px[8] * 0.5) > 0.9
