@@ -31,6 +31,7 @@ _PACKAGES = {
     "scipy": "filters and assignment",
     "scenedetect-headless": "cuts",
     "pydantic": "settings and plans",
+    "c2pa-python": "signed manifests",
 }
 _OPTIONAL = {
     "insightface": "a better analyzer",

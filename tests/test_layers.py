@@ -23,8 +23,8 @@ FLOORS = {
 SIBLINGS_MAY_MEET = {"config", "settings", "presets", "types", "errors", "recipes"}
 """Parts of a floor that are one thing in several files; everywhere else a part keeps to itself."""
 FOR_ALL = "facexcli.evaluate.measures"
-HEAVY = ("torch", "c2pa", "cryptography", "cv2", "diffusers", "ray", "pydantic", "av", "dlib", "decord", "numpy", "scipy",
-         "scenedetect", "PIL")  # fmt: skip
+HEAVY = ("torch", "c2pa", "cryptography", "cv2", "diffusers", "ray", "pydantic", "av", "dlib", "decord", "numpy",
+         "scipy", "scenedetect", "PIL")  # fmt: skip
 
 
 def _modules() -> list[Path]:

@@ -51,7 +51,8 @@ def _lines(text: str, size_px: int, room_px: float) -> list[str]:
 
 
 def _width(lines: list[str], size_px: int) -> float:
-    return max(font_for(" ".join(lines), size_px).getlength(line) for line in lines)
+    font = font_for(" ".join(lines), size_px)
+    return max(float(font.getlength(line)) for line in lines)
 
 
 def _drawn(text: str, size_px: int) -> tuple[Array, Array]:

@@ -57,6 +57,14 @@ def check_sidecar_free(plan: Plan, overwrite: bool) -> None:
                           "use --overwrite to replace it, or another name with -o")  # fmt: skip
 
 
+def left_behind(output: Path) -> list[str]:
+    """A warning where a manifest of an older file would be taken for that of a new one which has none."""
+    sidecar = sidecar_of(output)
+    if output == STANDARD or takes_manifest(output) or not sidecar.exists():
+        return []
+    return [f"{sidecar} is the manifest of another file, and does not fit {output.name}: remove it"]
+
+
 class Marking:
     """Marks the result of one run; a context manager that leaves no half-written sidecar.
 
@@ -99,7 +107,7 @@ class Marking:
     def warnings(self) -> list[str]:
         """What the user has to know, as far as it is known; those of signing come last."""
         if self._plan.settings.provenance.mark == "off":
-            return [OFF_WARNING]
+            return [OFF_WARNING, *left_behind(self._plan.output)]
         if self._maker is None:
             return [_PIPE_WARNING]
         return self._maker.warnings

@@ -21,6 +21,7 @@ from facexcli.media.sequence import members
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
 from facexcli.pipeline.labelling import LabelledSink, check_label
+from facexcli.pipeline.marking import left_behind
 from facexcli.pipeline.painter import Job
 from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
@@ -89,6 +90,7 @@ class Output:
     def unedited(self, painter: Painter) -> RenderCounts:
         """The timeline as it is: its file, or its range in another encoding where the user asked for one."""
         self.edited = False
+        self._tell(left_behind(self._plan.output))
         if self._stays_as_it_is():
             return self._copy()
         return self.write(

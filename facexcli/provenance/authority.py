@@ -53,7 +53,7 @@ def _make(folder: Path, now: datetime) -> None:
         chain, key = _certificates(now)
         _write_private(work / KEY_NAME, key)
         _write_private(work / CERT_NAME, chain)
-        with suppress(FileExistsError, OSError):
+        with suppress(OSError):  # told below, unless another run was faster
             os.rename(work, folder)
         if not folder.is_dir():
             raise OSError(None, "the folder cannot be renamed")

@@ -48,6 +48,14 @@ def sidecar_of(path: Path) -> Path:
     return path.with_suffix(SIDECAR_SUFFIX)
 
 
+def find_sidecar(path: Path) -> Path | None:
+    """The manifest beside a file: out.c2pa or out.mkv.c2pa for out.mkv; None where there is none."""
+    for sidecar in (sidecar_of(path), path.with_name(path.name + SIDECAR_SUFFIX)):
+        if sidecar != path and sidecar.is_file():
+            return sidecar
+    return None
+
+
 def context(*, thumbnails: bool = False, online: bool = False, trust: str = "") -> Any:
     """A `c2pa.Context`. `online` lets it ask a time stamp authority; `trust` are PEM certificates to be believed.
 

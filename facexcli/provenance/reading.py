@@ -11,10 +11,9 @@ from facexcli.errors import InputError
 from facexcli.provenance.library import (
     BYTES_TYPE,
     LARGEST_SIDECAR_BYTES,
-    SIDECAR_SUFFIX,
     context,
+    find_sidecar,
     reason_of,
-    sidecar_of,
     type_of,
 )
 from facexcli.provenance.manifest import RUN_LABEL
@@ -33,6 +32,8 @@ _SEARCHED_BYTES = 1 << 20
 _MARKER = b"jumdc2pa"  # the description box of a manifest store (C2PA 2.2, 11.1.4), wherever a container keeps it
 # What is said about the signer and not about the content (C2PA 2.2, 15.2).
 _ABOUT_SIGNER = ("signingCredential.", "timeStamp.", "timeOfSigning.")
+_SIGNED = "claimSignature.validated"
+_CONTENT_HOLDS = {f"assertion.{kind}Hash.match" for kind in ("data", "bmff", "boxes", "collection", "multiAsset")}
 _CHANGED = ("assertion.dataHash.mismatch", "assertion.bmffHash.mismatch", "assertion.boxesHash.mismatch")
 
 
@@ -113,10 +114,8 @@ def _read(path: Path, file: BinaryIO, settings: Any) -> Finding:
             if _has_marker(file):
                 return _damaged("embedded", reason_of(error))
             return Finding("absent", problems=(f"the file is damaged: {_plain(reason_of(error))}",))
-    for sidecar in (sidecar_of(path), path.with_name(path.name + SIDECAR_SUFFIX)):
-        if sidecar.is_file() and sidecar != path:
-            return _beside(sidecar, file, settings)
-    return Finding("absent")
+    sidecar = find_sidecar(path)
+    return Finding("absent") if sidecar is None else _beside(sidecar, file, settings)
 
 
 def _beside(sidecar: Path, file: BinaryIO, settings: Any) -> Finding:
@@ -154,11 +153,13 @@ def _found(reader: Any, place: str) -> Finding:
     except (ValueError, RecursionError) as error:
         return _damaged(place, f"it cannot be understood ({type(error).__name__})")
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
-    codes = _failures(_dict(store.get("validation_results")).get("activeManifest"))
+    results = _dict(_dict(store.get("validation_results")).get("activeManifest"))
+    codes = _codes(results, "failure")
+    state = state_of(str(store.get("validation_state")), codes, _codes(results, "success"))
     signature = _dict(manifest.get("signature_info"))
     actions = _actions(manifest)
     return Finding(
-        state=state_of(str(store.get("validation_state")), codes),
+        state=state,
         place=place,
         signer=", ".join(_plain(signature[key]) for key in ("issuer", "common_name") if signature.get(key)),
         signed_at=_plain(signature.get("time") or ""),
@@ -171,21 +172,21 @@ def _found(reader: Any, place: str) -> Finding:
     )
 
 
-def state_of(validation_state: str, failures: Iterable[str]) -> State:
-    """The state by the library's own word and the codes of what failed (C2PA 2.2, 15.2).
+def state_of(validation_state: str, failures: Iterable[str], successes: Iterable[str]) -> State:
+    """The state by the library's own word and the codes of what failed and of what held (C2PA 2.2, 15.2).
 
-    A certificate that nobody vouches for, or that has ended since, takes away trust; it is no sign of a change.
+    A certificate that nobody vouches for, or that has ended since, takes away trust; it is no sign of a change, as long
+    as the signature and the hash of the content were checked all the same and hold.
     """
-    grave = [code for code in failures if not code.startswith(_ABOUT_SIGNER)]
-    if grave:
+    held = set(successes)
+    if any(not code.startswith(_ABOUT_SIGNER) for code in failures) or _SIGNED not in held or not held & _CONTENT_HOLDS:
         return "tampered"
-    if validation_state == "Trusted":
-        return "valid"
-    return "untrusted"
+    return "valid" if validation_state == "Trusted" else "untrusted"
 
 
-def _failures(results: Any) -> list[str]:
-    return [str(each.get("code")) for each in _dicts(_dict(results).get("failure"))]
+def _codes(results: Mapping[str, Any], outcome: str) -> list[str]:
+    found = results.get(outcome)
+    return [str(each.get("code")) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _problem(code: str) -> str:
@@ -205,8 +206,8 @@ def _problem(code: str) -> str:
 def _seen(ingredient: Mapping[str, Any]) -> SeenIngredient:
     state: State = "absent"
     if ingredient.get("active_manifest"):
-        results = _dict(ingredient.get("validation_results")).get("activeManifest")
-        state = state_of("Valid", _failures(results))
+        results = _dict(_dict(ingredient.get("validation_results")).get("activeManifest"))
+        state = state_of("Valid", _codes(results, "failure"), _codes(results, "success"))
     return SeenIngredient(_plain(ingredient.get("title") or "?"), ingredient.get("relationship") == "parentOf", state)
 
 

@@ -18,8 +18,8 @@ from facexcli.provenance.library import (
     AsItIs,
     Noting,
     context,
+    find_sidecar,
     reason_of,
-    sidecar_of,
     type_of,
 )
 from facexcli.provenance.manifest import CANVAS_LABEL, CLAIM_GENERATOR, definition, ingredient_label
@@ -162,8 +162,8 @@ class ManifestMaker:
                 builder = self._with_ingredients([])
                 builder.add_ingredient(_json(canvas, CANVAS_LABEL), kind, file)
                 return self._completed(builder)
-            sidecar = sidecar_of(canvas.path)
-            if not sidecar.is_file() or sidecar.stat().st_size > LARGEST_SIDECAR_BYTES:
+            sidecar = find_sidecar(canvas.path)
+            if sidecar is None or sidecar.stat().st_size > LARGEST_SIDECAR_BYTES:
                 return self._completed(self._with_ingredients([_json(canvas, CANVAS_LABEL)]))
             return self._completed(self._with_sidecar(canvas, file, sidecar.read_bytes()))
 
@@ -191,9 +191,20 @@ class ManifestMaker:
         """With the other inputs from their files, where these may be shown."""
         if self._thumbnails:
             for each, described in zip(self._statement.others, self._others(), strict=True):
+                self._add(builder, each, described)
+        return builder
+
+    def _add(self, builder: Any, each: Ingredient, described: dict[str, Any]) -> None:
+        import c2pa
+
+        if not each.path.is_dir():
+            try:
                 with each.path.open("rb") as file:
                     builder.add_ingredient(described, type_of(file), file)
-        return builder
+                return
+            except (c2pa.C2paError, OSError) as error:
+                self._warnings[f"{each.path}: no small picture of it: {reason_of(error)}"] = None
+        builder.add_ingredient(described, BYTES_TYPE, BytesIO(b"\0"))
 
 
 def _json(each: Ingredient, label: str) -> dict[str, Any]:

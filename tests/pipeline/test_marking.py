@@ -166,6 +166,14 @@ def test_a_sidecar_that_is_there_is_not_replaced_unasked(talking_clip: Path, por
     assert verify(tmp_path / "out.mkv").manifest.state == "untrusted"
 
 
+def test_an_old_sidecar_beside_an_unmarked_result_is_told_of(
+    talking_clip: Path, portrait: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out.c2pa").write_text("of another file")
+    result = swap(portrait, talking_clip, tmp_path / "out.mkv", settings=with_flags(provenance="off"))
+    assert any("out.c2pa is the manifest of another file" in warning for warning in result.warnings)
+
+
 def test_a_pipe_gets_tags_and_a_warning(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

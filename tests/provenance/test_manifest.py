@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,33 @@ def test_names_places_and_pictures_of_the_inputs_stay_private(
         assert secret not in manifest
     assert b"JFIF" not in manifest and b"\x89PNG" not in manifest
     assert len(manifest) < 10_000
+
+
+def test_a_time_stamp_authority_that_fails_at_the_end_costs_the_stamp_and_not_the_work(
+    media: MakeFile, statement: Statement, identity: Identity
+) -> None:
+    for suffix in (".mp4", ".mkv"):
+        maker = ManifestMaker(statement, replace(identity, timestamp="http://127.0.0.1:9/tsa"))
+        path = media(suffix)
+        if takes_manifest(path):
+            maker.embed(path, path)
+        else:
+            sidecar_of(path).write_bytes(maker.detached(path, path))
+        assert read_manifest(path).state == "untrusted"
+        assert "without a time stamp" in maker.warnings[0]
+
+
+def test_a_folder_and_a_damaged_still_have_no_thumbnail_and_do_no_harm(
+    media: MakeFile, statement: Statement, identity: Identity, tmp_path: Path
+) -> None:
+    still = sign(media(".jpg"), statement, identity)
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(truncated_manifest(sign(media(".png"), statement, identity).read_bytes()))
+    others = (Ingredient("driving video", tmp_path, "5-00"), Ingredient("source 1", damaged, "5-01"))
+    maker = ManifestMaker(replace(statement, others=others), identity, thumbnails=True)
+    maker.embed(still, still)
+    assert [each.title for each in read_manifest(still).ingredients] == ["target", "driving video", "source 1"]
+    assert [str(damaged) in warning for warning in maker.warnings if "small picture" in warning] == [True]
 
 
 def test_thumbnails_only_where_they_are_wanted(media: MakeFile, statement: Statement, identity: Identity) -> None:
@@ -306,12 +334,17 @@ def test_trust_that_is_none_is_an_error(media: MakeFile) -> None:
         read_manifest(media(".png"), "no certificate")
 
 
-def test_the_state_follows_what_failed() -> None:
-    assert state_of("Trusted", []) == "valid"
-    assert state_of("Valid", ["signingCredential.untrusted"]) == "untrusted"
-    assert state_of("Invalid", ["signingCredential.untrusted", "signingCredential.expired"]) == "untrusted"
-    assert state_of("Invalid", ["signingCredential.untrusted", "assertion.dataHash.mismatch"]) == "tampered"
-    assert state_of("Trusted", ["claimSignature.mismatch"]) == "tampered"
+def test_the_state_follows_what_failed_and_what_held() -> None:
+    held = ["claimSignature.validated", "assertion.dataHash.match"]
+    assert state_of("Trusted", [], held) == "valid"
+    assert state_of("Valid", ["signingCredential.untrusted"], held) == "untrusted"
+    assert state_of("Invalid", ["signingCredential.untrusted", "signingCredential.expired"], held) == "untrusted"
+    assert state_of("Invalid", ["signingCredential.untrusted", "assertion.dataHash.mismatch"], held) == "tampered"
+    assert state_of("Trusted", ["claimSignature.mismatch"], held) == "tampered"
+    for missing in held:  # what was not checked does not hold
+        assert (
+            state_of("Invalid", ["signingCredential.invalid"], [code for code in held if code != missing]) == "tampered"
+        )
 
 
 def test_only_pixels_of_a_trained_model_are_called_so() -> None:
@@ -325,12 +358,4 @@ def test_a_place_that_cannot_be_written_is_told(media: MakeFile, statement: Stat
 
 
 def _on(canvas: Path, statement: Statement) -> Statement:
-    return Statement(
-        "swap", Ingredient("target", canvas, "9-00"), statement.others, "mesh", False, "c" * 64, 0xCCCCCCCC
-    )
-
-
-def _provenance(cert: Path, key: Path) -> Any:
-    from facexcli.settings import ProvenanceSettings
-
-    return ProvenanceSettings(cert=cert, key=key)
+    return replace(statement, canvas=Ingredient("target", canvas, "9-00"))
