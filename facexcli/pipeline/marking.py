@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facexcli.config import data_folder
-from facexcli.errors import OutputError
+from facexcli.errors import OutputError, UsageError
 from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import os_reason
 from facexcli.media.picture_files import PicturePattern
@@ -39,8 +39,10 @@ _PIPE_WARNING = "what goes into a pipe cannot be signed: tags in it say that it 
 def signing_identity(plan: Plan) -> Identity | None:
     """Who signs the result of a plan, tried out; None where nobody does. Raises what `identity_of` does, and its check.
 
-    To be asked before the work is begun.
+    To be asked before the work is begun. Raises UsageError for a label in metadata that are switched off.
     """
+    if plan.settings.provenance.mark == "off" and plan.settings.label.text and plan.settings.label.style == "metadata":
+        raise UsageError("--label-as metadata writes into the marks that --provenance off leaves out", "leave out one")
     if plan.settings.provenance.mark == "off" or plan.output == STANDARD:
         return None
     identity = identity_of(plan.settings.provenance, data_folder())
@@ -72,9 +74,13 @@ class Marking:
     """
 
     def __init__(
-        self, plan: Plan, spec: EngineSpec, perception: tuple[str, ...], identity: Identity | None,
+        self,
+        plan: Plan,
+        spec: EngineSpec,
+        perception: tuple[str, ...],
+        identity: Identity | None,
         weights: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._plan, self._generated, self._identity = plan, spec.generates, identity
         self._sidecar: AtomicFile | None = None
         self._maker: ManifestMaker | None = None
@@ -88,7 +94,7 @@ class Marking:
     def tags(self) -> Mapping[str, str]:
         """Metadata of a video; none where the user wants none."""
         if self._plan.settings.provenance.mark == "off":
-            return self._label_tags()
+            return {}
         return synthetic_tags(self._plan.task, self._plan.engine, self._generated, self._plan.settings.label.text)
 
     @property
@@ -155,10 +161,6 @@ class Marking:
             self._sidecar.temporary.write_bytes(manifest)
         except OSError as error:
             raise OutputError(f"{self._sidecar.path} cannot be written: {os_reason(error)}") from error
-
-    def _label_tags(self) -> Mapping[str, str]:
-        text = self._plan.settings.label.text
-        return {"comment": text, "description": text} if text else {}
 
 
 def _statement(plan: Plan, spec: EngineSpec, perception: tuple[str, ...], weights: Mapping[str, str]) -> Statement:

@@ -19,7 +19,10 @@ EMBEDDED_TYPES = {
 """What takes a manifest into the file. AVI could, but the library would hold the whole file in memory."""
 BYTES_TYPE = "application/octet-stream"
 """What the library hashes as it is, without looking for a manifest in it."""
-_STARTS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+_STARTS = {
+    b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+}  # fmt: skip
 _MEMORY_MB = 8
 _HASHED_PIECE_KB = 1024
 
@@ -110,6 +113,10 @@ class AsItIs:
     def flush(self) -> None:
         """Nothing is held."""
 
+    def rewind(self) -> None:
+        """Begin again."""
+        self._position = 0
+
 
 class Noting:
     """A file for the library to write to. It remembers what the system said when it failed; the library does not."""
@@ -131,6 +138,11 @@ class Noting:
         except OSError as error:
             self.error = error
             raise
+
+    def rewind(self) -> None:
+        """Begin again, with nothing written."""
+        self._file.seek(0)
+        self._file.truncate()
 
     def read(self, size: int = -1) -> bytes:
         return self._file.read(size)

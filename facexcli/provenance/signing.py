@@ -106,7 +106,7 @@ class ManifestMaker:
         except OSError as error:
             raise OutputError(f"{named} cannot be signed: {error.strerror or error}", _HINT) from error
 
-    def _make(self, kind: str, source: BinaryIO, target: Any, named: Path, *, embed: bool = True) -> bytes:
+    def _make(self, kind: str, source: BinaryIO, target: AsItIs | Noting, named: Path, *, embed: bool = True) -> bytes:
         import c2pa
 
         try:
@@ -119,7 +119,7 @@ class ManifestMaker:
                 raise OutputError(f"{named} cannot be signed: {reason_of(error)}", _HINT) from error
             self._warnings[f"signed without a time stamp: {self._identity.timestamp}: {reason_of(error)}"] = None
         source.seek(0)
-        target.seek(0)
+        target.rewind()
         try:
             return self._signed(kind, source, target, embed, "")
         except c2pa.C2paError as error:

@@ -221,6 +221,12 @@ def test_a_label_can_stay_out_of_the_picture(talking_clip: Path, portrait: Path,
     assert b"AI-generated" in (tmp_path / "labelled.mkv").read_bytes()
 
 
+def test_a_label_in_marks_that_are_switched_off_is_refused(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
+    flags = with_flags(label="AI-generated", label_as="metadata", provenance="off")
+    with pytest.raises(UsageError, match="--label-as metadata"):
+        swap(portrait, talking_clip, tmp_path / "out.mp4", settings=flags)
+
+
 def test_letters_that_cannot_be_drawn_are_told_before_the_work(
     talking_clip: Path, portrait: Path, tmp_path: Path
 ) -> None:
