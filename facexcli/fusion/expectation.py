@@ -26,7 +26,7 @@ _LEAST_SPREAD = np.array((3.0, 1.5, 1.5), np.float32)
 """Of YCrCb, in 8-bit codes: grain and compression."""
 _DEEPEST_SHADOW = 0.88
 """Darker than this is not taken for a shadow: deeper ones are worth keeping, and hands have shades of their own."""
-_NEUTRAL_CODES = np.array((0, 128, 128), np.float32)
+_GREY = np.array((0, 128, 128), np.float32)
 _LIGHT_STEP = 4
 """The light is fitted on every fourth pixel of every fourth row."""
 _LIGHT_RIDGE = 0.05
@@ -40,9 +40,9 @@ _ALIGN_PX = 64
 class Expectation:
     """A face in its own canonical crop, N = `SIDE_PX`.
 
-    ycrcb: float32 (N, N, 3), 0..255. certainty: float32 (N, N, 3), one over the spread. inside: float32 (N, N), 1
-    within the outline with its forehead. covered: float32 (N, N) in 0..1, where something is in front of the face in
-    most of its frames (hair, a microphone).
+    ycrcb: float32 (N, N, 3), as `soft_ycrcb` makes it. certainty: float32 (N, N, 3), one over the spread. inside:
+    float32 (N, N), 1 within the outline with its forehead. covered: float32 (N, N) in 0..1, where something is in front
+    of the face in most of its frames (hair, a microphone).
     """
 
     ycrcb: Array
@@ -64,10 +64,20 @@ class Comparison:
 
 
 def soft_ycrcb(rgb: Array) -> Array:
-    """A crop, uint8 (S, S, 3), as the model sees it: YCrCb float32 (N, N, 3), 0..255."""
+    """A crop, uint8 (S, S, 3), as the model sees it: YCrCb float32 (N, N, 3), Y 0..255, Cr and Cb from grey's.
+
+    So a shadow scales all three alike.
+    """
     small = cv2.resize(rgb, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     codes = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    codes -= _GREY
     return np.asarray(cv2.GaussianBlur(codes, (0, 0), _SOFTENING_PX), np.float32)
+
+
+def rgb_of(ycrcb: Array) -> Array:
+    """Such a picture as uint8 RGB (N, N, 3)."""
+    codes = np.clip(ycrcb + _GREY + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(codes, cv2.COLOR_YCrCb2RGB))
 
 
 def median_and_certainty(views: Array) -> tuple[Array, Array]:
@@ -88,7 +98,7 @@ def compare(expected: Expectation, view: Array, expected_from_view: Array) -> Co
     middle, certainty = _warp(expected.ycrcb, place), _warp(expected.certainty, place)
     inside = _warp(expected.inside, place)
     middle += _light(view - middle, certainty, inside)
-    off = (view - _shaded(middle, view)) * certainty
+    off = cv2.multiply(view - _shaded(middle, view), certainty)
     # OpenCV's channel sum is several times faster than numpy's over so short an axis.
     squares = cv2.transform(np.square(off, out=off), np.ones((1, 3), np.float32))
     return Comparison(np.sqrt(squares), inside, _warp(expected.covered, place))
@@ -96,8 +106,8 @@ def compare(expected: Expectation, view: Array, expected_from_view: Array) -> Co
 
 def _shaded(middle: Array, view: Array) -> Array:
     """The expectation in a shadow that would explain the view; an occluder throws one on what is beside it."""
-    light = np.clip(view[..., 0] / np.maximum(middle[..., 0], 1), _DEEPEST_SHADOW, 1)[..., None]
-    return np.asarray((middle - _NEUTRAL_CODES) * light + _NEUTRAL_CODES, np.float32)
+    light = np.clip(view[..., 0] / np.maximum(middle[..., 0], 1), _DEEPEST_SHADOW, 1)
+    return np.asarray(cv2.multiply(middle, cv2.merge([light, light, light])))
 
 
 def _warp(picture: Array, place: Array) -> Array:

@@ -34,7 +34,7 @@ def trust(comparison: Comparison) -> float:
 
 
 def novelty(view: Array, deviation: Array, landmarks_px: Array) -> Array:
-    """Where there is something that does not belong to the face: float32 (N, N) in 0..1.
+    """Where something that does not belong to the face reaches into it: float32 (N, N) in 0..1.
 
     The evidence of each pixel is gathered along the edges of the picture (the guided filter of K. He, J. Sun and
     X. Tang, "Guided image filtering", ECCV 2010); then only what hangs together and comes from outside is kept.
@@ -46,9 +46,11 @@ def novelty(view: Array, deviation: Array, landmarks_px: Array) -> Array:
     """
     evidence = np.clip((deviation - _NEUTRAL) / _RANGE, -1, 1)
     soft = np.clip(_guided(view[..., 0] / np.float32(255), evidence) * 2 + 0.5, 0, 1)
+    inside = fill(face_outline(landmarks_px), view.shape[0]) > 127
+    if not np.any(inside & (soft > 0.5)):
+        return np.zeros_like(soft)
     _, labels, stats, _ = cv2.connectedComponentsWithStats((soft > 0.5).astype(np.uint8), connectivity=4)
     count, flat = len(stats), labels.ravel()
-    inside = fill(face_outline(landmarks_px), view.shape[0]) > 127
     area = stats[:, cv2.CC_STAT_AREA] / face_unit_px(landmarks_px) ** 2
     pixels = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     outside = 1 - np.bincount(flat, inside.ravel(), count) / pixels

@@ -14,7 +14,7 @@ import numpy as np
 
 from facexcli.types import Array
 
-_ROUNDS = 5
+_ROUNDS = 4
 _RIDGE = 1e-3
 _BEARABLE = 1.5
 """Misfit in standard deviations from which on a pixel's say falls off."""

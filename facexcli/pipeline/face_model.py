@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facexcli.fusion.expectation import SIDE_PX, Comparison, Expectation, compare, median_and_certainty, soft_ycrcb
+from facexcli.fusion.expectation import (
+    SIDE_PX,
+    Comparison,
+    Expectation,
+    compare,
+    median_and_certainty,
+    rgb_of,
+    soft_ycrcb,
+)
 from facexcli.fusion.mask import face_outline, fill
 from facexcli.fusion.novelty import novelty, trust
 from facexcli.fusion.occlusion import bare_mask
@@ -132,7 +140,7 @@ def learn_face(samples: Iterable[tuple[Array, Array]]) -> FaceModel:
     aligned = [warp_image(view, _thin_plate_map(own, landmarks)) for view, own in zip(views, points, strict=True)]
     middle, certainty = median_and_certainty(np.stack(aligned))
     inside = fill(face_outline(landmarks), SIDE_PX).astype(np.float32) / 255
-    rgb = cv2.cvtColor(np.clip(middle + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB)
+    rgb = rgb_of(middle)
     covered = 1 - bare_mask(rgb, landmarks, fit_skin(rgb, landmarks), SIDE_PX)
     return FaceModel(Expectation(middle, certainty, inside, covered), landmarks)
 
