@@ -20,8 +20,9 @@ class EngineSpec:
     crops by recipe. `takes` names, by recipe, the attributes that may come from the canvas, the source or the still
     of a third person, as the user likes. `weights` are catalog names, `extras` extras of this package. `relights`
     says that the patch already carries the canvas's light, so that no colour match is wanted. `view_reach_deg` says how
-    far a face may be turned from the nearest still to be swapped in full, and to be swapped at all; None for any pose. `generates` says that the
-    pixels of the face come from a trained model; it is what results say of themselves, so an engine has to deny it.
+    far a face may be turned from the nearest still to be swapped in full, and to be swapped at all; None for any pose.
+    `generates` says that the pixels of the face come from a trained model; it is what results say of themselves, so an
+    engine has to deny it.
     """
 
     name: str

@@ -139,7 +139,8 @@ def _composite(talkers: list[_Talker], shifts: list[Array], index: int) -> tuple
         alphas.append(cv2.warpAffine(talker.alpha[index], move, (width, height)))
         picture += (moved - picture) * alphas[-1][..., None]
     behind = np.zeros((height, width), np.uint8)
-    outline = face_outline(talkers[0].landmarks_px[index]) + (shifts[0][index], height - talkers[0].rgb.shape[1])
+    corner = np.array([shifts[0][index], height - talkers[0].rgb.shape[1]])
+    outline = face_outline(talkers[0].landmarks_px[index]) + corner
     cv2.fillPoly(behind, [np.round(outline).astype(np.int32)], 1)
     seen = 1 - float(alphas[1][behind > 0].mean())
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8), (seen, 1.0)

@@ -14,7 +14,7 @@ from facexcli.media.prefetch import Prefetch
 from facexcli.media.probe import probe
 from facexcli.media.reader import SEEK_FROM_FRAME, Position, decoded_frames
 from facexcli.media.signal import sws_matrix
-from facexcli.media.table import frame_table
+from facexcli.media.table import FrameTable, frame_table
 from facexcli.media.tone import is_hdr, sdr_table
 from facexcli.types import Array
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SmallFrame = tuple[int, int, Array, tuple[float, float]]
 """(frame index, pts, rgb uint8 (h, w, 3), (x, y) frame pixels a small pixel)."""
+
+_LEAST_GAP = 24
+"""So many frames are decoded as fast as a decoder starts anew."""
 
 
 class AnalysisReader(Prefetch[SmallFrame]):
@@ -79,7 +82,9 @@ def frames_at(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
     wanted = sorted(set(indices))
     missing = set(wanted)
     table = frame_table(path, info) if wanted and wanted[-1] >= SEEK_FROM_FRAME else None
-    for run in _runs(wanted) if table else [[index] for index in wanted] if info.kind == "sequence" else [wanted]:
+    for run in (
+        _runs(wanted, table) if table else [[index] for index in wanted] if info.kind == "sequence" else [wanted]
+    ):
         for frame in decoded_frames(path, info, [], start=run[0], stop=run[-1] + 1, table=table) if run else ():
             if frame.index in missing:
                 missing.discard(frame.index)
@@ -88,15 +93,20 @@ def frames_at(path: Path, indices: Sequence[int]) -> Iterator[Frame]:
         raise InputError(f"{path} has no frame {min(missing)}")
 
 
-def _runs(indices: Sequence[int]) -> list[list[int]]:
+def _runs(indices: Sequence[int], table: FrameTable) -> list[list[int]]:
     """Ascending indices in groups that are worth a seek each."""
     runs: list[list[int]] = []
     for index in indices:
-        if runs and index - runs[-1][-1] < SEEK_FROM_FRAME:
+        if runs and not _is_worth_a_seek(runs[-1][-1], index, table):
             runs[-1].append(index)
         else:
             runs.append([index])
     return runs
+
+
+def _is_worth_a_seek(last: int, index: int, table: FrameTable) -> bool:
+    keyframe = table.keyframe_before(index)
+    return keyframe is not None and index - last > _LEAST_GAP and keyframe > table.pts[last]
 
 
 def _small_frames(info: MediaInfo, frames: Iterator[Frame], max_side_px: int) -> Iterator[SmallFrame]:
