@@ -11,6 +11,7 @@ from facexcli.faces.dissolve import DissolveDetector
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.select import merge_people
 from facexcli.faces.shots import ShotDetector
+from facexcli.faces.smooth import smooth_track
 from facexcli.faces.track import FaceTracker
 from facexcli.types import Array, Track
 
@@ -93,3 +94,28 @@ def test_a_flash_costs_at_most_its_own_frame(analyzer: DlibAnalyzer, clip: Clips
     assert sorted({*range(30)} - set(seen)) in ([], [14])
     assert len(seen) == len(set(seen))
     assert set(merge_people(tracks).values()) == {0}
+
+
+def test_a_cut_carries_nothing_over(analyzer: DlibAnalyzer, clip: Clips) -> None:
+    """Also with smoothing, a shot looks as if it were a clip of its own."""
+    alice, bob = clip(ALICE)[:18], clip(BOB)[:18]
+    joined, _ = followed(analyzer, alice + bob)
+    for own, frames in zip(joined, (alice, bob), strict=True):
+        (alone,), _ = followed(analyzer, frames)
+        for one, other in zip(smooth_track(own, 25, 1).faces, smooth_track(alone, 25, 1).faces, strict=True):
+            np.testing.assert_array_equal(one.landmarks_px, other.landmarks_px)
+
+
+def test_motion_blur_does_not_drop_a_face(analyzer: DlibAnalyzer, clip: Clips) -> None:
+    frames = list(clip(ALICE)[:30])
+    for index in range(10, 16):
+        frames[index] = cv2.blur(frames[index], (25, 3))
+    (only,), _ = followed(analyzer, frames)
+    assert only.frame_indices == tuple(range(30))
+
+
+def test_a_head_turned_by_45_degrees_is_kept(analyzer: DlibAnalyzer, clip: Clips) -> None:
+    frames = clip("head-pose-face-detection-female.gif")
+    (only,), _ = followed(analyzer, frames)
+    assert only.frame_indices == tuple(range(len(frames)))
+    assert all(face.measured for face in only.faces)
