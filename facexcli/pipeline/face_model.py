@@ -20,7 +20,7 @@ from facexcli.fusion.expectation import (
     rgb_of,
     soft_ycrcb,
 )
-from facexcli.fusion.mask import face_outline, fill
+from facexcli.fusion.mask import face_outline, face_unit_px, fill
 from facexcli.fusion.novelty import novelty, trust
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import fit_skin
@@ -38,12 +38,18 @@ if TYPE_CHECKING:
 SAMPLES = 28
 LEAST_SAMPLES = 9
 """Below so many frames a median says little: the colours of the single frame have to do."""
+_STRIDE = 4
+"""Frames from one sample to the next after a key frame of a long track: neighbours show the same."""
 _SMOOTHING = 1e-3
 _RIM = np.array([(0, 0), (0.5, 0), (1, 0), (0, 0.5), (1, 0.5), (0, 1), (0.5, 1), (1, 1)]) * (SIDE_PX - 1)
 _STEADY = np.where(np.arange(68) >= 48, 0.3, np.where(np.arange(68) < 17, 0.4, 1.0))
 """How much each landmark says of where the head is: the mouth and the outline say less."""
 _STRAYING = 0.03
 """Face units by which a landmark may stray before it loses its say."""
+_TURNING = np.r_[0:3, 14:17, 17, 21:23, 26:36, 36, 39, 42, 45]
+"""Landmarks that move in the aligned crop when the head turns, and hardly with the mouth."""
+_TURNED, _TURNING_RANGE = 0.15, 0.04
+"""Face units, root mean square, from which on a pose is unknown; a hand that confuses the landmarks stays below."""
 _REVEALED = 0.7
 """When so much of what is strange lies where the face is usually covered, it is the face itself that is seen there."""
 
@@ -66,11 +72,17 @@ class FaceModel:
         rigid = compare(self.expectation, view, self._rigid_map(landmarks))
         comparison = replace(comparison, deviation=np.minimum(comparison.deviation, rigid.deviation))
         new = novelty(view, comparison.deviation, landmarks)
-        return self._judged(crop, new, comparison)
+        sure = np.float32(min(trust(comparison), self._familiarity(landmarks)))
+        return self._judged(crop, new, comparison, sure)
 
-    def _judged(self, crop: Crop, new: Array, comparison: Comparison) -> Array:
-        """`new`: what deviates. float32 (N, N), what covers the face."""
-        sure, usual = np.float32(trust(comparison)), comparison.covered
+    def _familiarity(self, landmarks: Array) -> float:
+        """0..1: 0 for a head that is turned quite otherwise than in most of the frames."""
+        off = (landmarks - self.landmarks_px)[_TURNING] / face_unit_px(self.landmarks_px)
+        return float(np.clip((_TURNED - np.sqrt((off * off).sum(axis=1).mean())) / _TURNING_RANGE, 0, 1))
+
+    def _judged(self, crop: Crop, new: Array, comparison: Comparison, sure: np.float32) -> Array:
+        """`new`: what deviates. `sure`: 0..1, how far to rely on it. float32 (N, N), what covers the face."""
+        usual = comparison.covered
         strange = (new > 0.5) & (comparison.inside > 0.5)
         revealed = np.count_nonzero(strange & (usual > 0.5)) > _REVEALED * max(1.0, float(np.count_nonzero(strange)))
         known = np.maximum(new, usual)
@@ -114,23 +126,32 @@ def learn_face_models(info: MediaInfo, faces: FacesByFrame, shape: CropShape) ->
 
 
 def sample_indices(path: Path, info: MediaInfo, frames: Mapping[int, list[int]]) -> dict[int, frozenset[int]]:
-    """Which frames to look at, evenly over each track that has enough; key frames where they are near."""
+    """Which frames to look at: evenly over a short track; of a long one such that little has to be decoded."""
+    is_long = any(len(indices) > SAMPLES * _STRIDE for indices in frames.values())
+    table = frame_table(path, info) if is_long and info.kind == "video" else None
+    key_frames = {table.index_of(pts) for pts in table.keyframe_pts} if table else set()
     chosen: dict[int, frozenset[int]] = {}
-    long = any(len(indices) > 20 * SAMPLES for indices in frames.values())
-    table = frame_table(path, info) if long and info.kind == "video" else None
     for track_id, indices in frames.items():
         if len(indices) < LEAST_SAMPLES:
             continue
-        places = np.unique(np.linspace(0, len(indices) - 1, SAMPLES).round().astype(int))
-        picked = [indices[place] for place in places]
-        if table is not None:
-            own = set(indices)
-            starts = [table.keyframe_before(index) for index in picked]
-            key_frames = [table.index_of(pts) if pts is not None else None for pts in starts]
-            near = [key if key in own else index for key, index in zip(key_frames, picked, strict=True)]
-            picked = near if len(set(near)) >= LEAST_SAMPLES else picked
-        chosen[track_id] = frozenset(index for index in picked if index is not None)
+        places = _even(len(indices))
+        if len(indices) > SAMPLES * _STRIDE:
+            starts = sorted({0, *(place for place, index in enumerate(indices) if index in key_frames)})
+            places = _bursts([starts[place] for place in _even(len(starts))], len(indices))
+        chosen[track_id] = frozenset(indices[place] for place in places)
     return chosen
+
+
+def _even(count: int) -> list[int]:
+    """At most `SAMPLES` of `count` places, the first and the last among them."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, SAMPLES)).tolist()})
+
+
+def _bursts(starts: list[int], count: int) -> list[int]:
+    """A few places after each of `starts`, where decoding is cheap."""
+    each = -(-SAMPLES // len(starts))
+    places = {start + step * _STRIDE for start in starts for step in range(each)}
+    return sorted(place for place in places if place < count)[:SAMPLES]
 
 
 def learn_face(samples: Iterable[tuple[Array, Array]]) -> FaceModel:
