@@ -34,7 +34,7 @@ def begun_at(tracklet: Tracklet, first: int, middle: int, rgb: Array) -> Trackle
     mixture, from frame `first` on, are forgotten: they show nobody.
     """
     if tracklet.observations[0].index >= middle:
-        tracklet.shot += 1
+        tracklet.shot, tracklet.crowded = tracklet.shot + 1, False
         return tracklet
     tail = tracklet.cut_tail(middle)
     tracklet.samples = [sample for sample in tracklet.samples if sample.index <= first]
