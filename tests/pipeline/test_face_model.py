@@ -1,6 +1,7 @@
 """On real faces: what is in front of them is found from what is known of the rest of their track."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from facexcli.media.color import rgb_roi
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
+from facexcli.media.scan import frames_at
+from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import analyse_media
 from facexcli.pipeline.face_model import LEAST_SAMPLES, SAMPLES, FaceModel, learn_face_models, sample_indices
 from facexcli.pipeline.occlusion import occlusion_model
@@ -94,6 +97,19 @@ def test_few_frames_are_looked_at_and_short_tracks_are_left_alone(known):
     assert len(chosen[1]) == SAMPLES and {min(chosen[1]), max(chosen[1])} == {0, 74}
     assert 2 not in chosen
     assert chosen[3] == frozenset(frames[3])
+
+
+def test_of_a_long_track_bursts_after_key_frames_are_looked_at(tmp_path):
+    path = tmp_path / "long.mp4"
+    video = VideoFormat(64, 48, "yuv420p", Fraction(1, 25))
+    with VideoWriter(path, video, EncodeOptions(preset="ultrafast")) as writer:
+        for index in range(620):  # x264 puts a key frame every 250
+            writer.write(frame_from_rgb(np.full((48, 64, 3), index % 200, np.uint8), index, index, Fraction(1, 25), 1))
+    indices = sorted(sample_indices(path, probe(path), {0: list(range(620))})[0])
+    assert len(indices) == SAMPLES
+    assert {0, 250, 500} <= set(indices)
+    assert all(index % 250 < 40 for index in indices)
+    assert [frame.index for frame in frames_at(path, indices)] == indices
 
 
 class _Heard:
