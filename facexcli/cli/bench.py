@@ -115,8 +115,6 @@ def bench_people(
       facex bench people --data ../shared/data/eval --keep swaps
       facex bench people --json
     """
-    from dataclasses import asdict
-
     from facexcli.evaluate import people
 
     tell = _nothing if as_json else _line
@@ -134,8 +132,7 @@ def bench_people(
     analysis = people.bench_analysis(data, seconds, repeats)
     figures = people.figures_of(couples, clips, analysis)
     if as_json:
-        told = {"couples": [asdict(row) for row in couples], "clips": [asdict(row) for row in clips]}
-        print_json(told | {"analysis": asdict(analysis), "figures": [figure.as_json() for figure in figures]})
+        print_json(people.as_json(couples, clips, analysis, figures))
         return
     _line("analysis", f"{analysis.frames} frames of {analysis.height_px} lines", f"{os.cpu_count()} cores",
           f"{analysis.cpu_ms_per_frame:.1f} ms CPU a frame")  # fmt: skip

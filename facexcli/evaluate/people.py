@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,10 +200,6 @@ class Figure:
     def met(self) -> bool:
         return self.value >= self.limit if self.is_least else self.value <= self.limit
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"name": self.name, "value": round(self.value, 4), "limit": self.limit, "met": self.met}
-
 
 def figures_of(couples: Sequence[CoupleRow], clips: Sequence[ClipRow], analysis: AnalysisRow) -> list[Figure]:
     """The worst of everything, beside its target. NaN meets no target."""
@@ -217,3 +213,22 @@ def figures_of(couples: Sequence[CoupleRow], clips: Sequence[ClipRow], analysis:
         Figure("identity steadiness", float(np.max([row.full_steadiness for row in clips])), 0.04, False),
         Figure(f"analysis of {HEIGHT_PX}p, frames/s", analysis.frames_per_s, 60, True),
     ]
+
+
+def as_json(
+    couples: Sequence[CoupleRow], clips: Sequence[ClipRow], analysis: AnalysisRow, figures: Sequence[Figure]
+) -> dict[str, Any]:
+    """Everything that was measured, in plain values. JSON has no NaN: null."""
+    return {
+        "couples": [_plain(row) for row in couples],
+        "clips": [_plain(row) for row in clips],
+        "analysis": _plain(analysis),
+        "figures": [_plain(figure) | {"met": figure.met} for figure in figures],
+    }
+
+
+def _plain(row: CoupleRow | ClipRow | AnalysisRow | Figure) -> dict[str, Any]:
+    return {
+        name: (None if math.isnan(value) else round(value, 4)) if isinstance(value, float) else value
+        for name, value in asdict(row).items()
+    }

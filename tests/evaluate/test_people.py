@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facexcli.cli.bench import bench_people
 from facexcli.errors import NoFaceError
+from facexcli.evaluate import people
 from facexcli.evaluate.couples import Couple, make_couple
 from facexcli.evaluate.people import AnalysisRow, ClipRow, CoupleRow, figures_of, kept_shares
 from facexcli.faces.dlib_backend import DlibAnalyzer
@@ -55,9 +58,9 @@ def test_the_truth_is_where_the_faces_are(crossing: Couple, analyzer: DlibAnalyz
 
 def test_nobody_who_was_left_alone_counts_as_swapped(crossing: Couple, eval_data: Path, analyzer: DlibAnalyzer) -> None:
     few = np.arange(75) % 18 == 0  # a descriptor takes long
-    people = [replace(one, visible=one.visible * few) for one in crossing.people]
-    couple = replace(crossing, people=(people[0], people[1]))
-    own = [one.still for one in people]
+    sparse = [replace(one, visible=one.visible * few) for one in crossing.people]
+    couple = replace(crossing, people=(sparse[0], sparse[1]))
+    own = [one.still for one in sparse]
     sources = [eval_data / "london" / name for name in ("087_neutral.jpg", "009_neutral.jpg")]
     assert kept_shares(couple, couple.path, sources, analyzer) == [0, 0]
     assert kept_shares(couple, couple.path, own, analyzer) == [1, 1]
@@ -99,3 +102,23 @@ def test_what_could_not_be_measured_meets_no_target() -> None:
     couples = [CoupleRow("beside-a-b", "a", "x", 75, 1.0), CoupleRow("crossing-a-b", "a", "x", 60, 1.0)]
     figures = figures_of(couples, [row("one"), row("two", swap_rate=math.nan)], AnalysisRow(1080, 100, 61.0, 20.0))
     assert [figure.met for figure in figures] == [True, True, False, True, True, True]
+
+
+def test_the_command_prints_a_table_or_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    couples = [CoupleRow("beside-a-b", "a", "x", 75, 1.0), CoupleRow("crossing-a-b", "a", "x", 60, 0.5)]
+    monkeypatch.setattr(people, "bench_couples", lambda data, keep: iter(couples))
+    monkeypatch.setattr(people, "bench_clips", lambda data, keep: iter([row("one", swap_rate=math.nan)]))
+    monkeypatch.setattr(people, "bench_analysis", lambda data, seconds, repeats: AnalysisRow(1080, 100, 61.0, 20.0))
+    bench_people(Path("data"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[-6:]] == ["met", "missed", "missed", "met", "met", "met"]
+    assert lines[1].split() == ["beside-a-b", "a", "x", "75", "100.0%"]
+    bench_people(Path("data"), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"couples", "clips", "analysis", "figures"}
+    assert told["clips"][0]["swap_rate"] is None
+    assert told["figures"][1] == {
+        "name": "identity kept, crossing", "value": 0.5, "limit": 0.99, "is_least": True, "met": False,
+    }  # fmt: skip
