@@ -25,6 +25,7 @@ from facexcli.media.reader import FrameReader
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.analysis_io import save_analysis
+from facexcli.pipeline.occlusion import occlusion_model
 from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
 from facexcli.pipeline.people import crop_px_for, find_people
@@ -154,7 +155,8 @@ def _painter(
     shape = CropShape.of(info, "ffhq", size_px)
     placed = shape.place([track], info.frame_rate or RATE, settings.look.smooth)
     faces = {index: [CanvasFace(face, identity) for face in here] for index, here in placed.items()}
-    return Painter(engine, recipe_named("swap"), Look(), shape, clock), faces
+    occlusion = occlusion_model(info, placed, shape, settings.compute.device, SilentReporter())
+    return Painter(engine, recipe_named("swap"), Look(), shape, clock, occlusion=occlusion), faces
 
 
 def _render_command(source: Path, clip: Path, folder: Path, faces: Path, engine_name: str) -> list[str]:

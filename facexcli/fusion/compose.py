@@ -13,7 +13,7 @@ from facexcli.fusion.glasses import glasses_mask
 from facexcli.fusion.mask import face_alpha, face_outline, face_unit_px, region_masks
 from facexcli.fusion.match import light_gain, match_eye_whites, match_sharpness
 from facexcli.fusion.occlusion import bare_mask
-from facexcli.fusion.skin import SkinModel, fit_skin, skin_mask
+from facexcli.fusion.skin import fit_skin, skin_mask
 from facexcli.recipes import RECIPES, Recipe
 from facexcli.types import Array, Crop, Patch
 
@@ -78,15 +78,14 @@ def compose(
     landmarks = canvas.landmarks_px - near.origin_xy
     under = np.multiply(canvas.rgb[near.slices], np.float32(1 / 255), dtype=np.float32)
     face = face_alpha(landmarks, near.size_px, recipe, look.feather)
-    skin = fit_skin(canvas.rgb, canvas.landmarks_px)
     shown = patch.alpha[near.slices] * strength
     if look.occlusion == "auto":
-        shown *= _uncovered(canvas, skin, near, covered)
+        shown *= _uncovered(canvas, near, covered)
     rgb = patch.rgb[near.slices]
     if not relights:
         rgb = match_sharpness(rgb, under, face * shown)  # a new picture, free to be changed
         if look.color == "match":
-            plain = _plain_skin(canvas, skin, near, shown)
+            plain = _plain_skin(canvas, near, shown)
             rgb *= light_gain(patch.rgb[near.slices], under, plain, _LIGHT_SIGMA * unit)
             if recipe["eyes"] != "canvas":
                 rgb = match_eye_whites(rgb, under, landmarks)
@@ -139,21 +138,25 @@ def _placed(size_px: int, near: _Window, rgb: Array, alpha: Array) -> Composite:
     return Composite(whole, _without_rim(whole_alpha))
 
 
-def _uncovered(canvas: Crop, skin: SkinModel, near: _Window, covered: Array | None) -> Array:
+def _uncovered(canvas: Crop, near: _Window, covered: Array | None) -> Array:
     """float32, the window's size: 1 where nothing covers the canvas's face."""
-    seen = bare_mask(canvas.rgb, canvas.landmarks_px, skin) if covered is None else 1 - covered
+    if covered is None:
+        seen = bare_mask(canvas.rgb, canvas.landmarks_px, fit_skin(canvas.rgb, canvas.landmarks_px))
+    else:
+        seen = 1 - covered
     bare = near.of(seen, canvas.size_px, near.size_px)
     frames = glasses_mask(canvas.rgb, canvas.landmarks_px)
     return np.asarray(bare if frames is None else bare * (1 - frames[near.slices]), np.float32)
 
 
-def _plain_skin(canvas: Crop, skin: SkinModel, near: _Window, shown: Array) -> Array:
+def _plain_skin(canvas: Crop, near: _Window, shown: Array) -> Array:
     """Where canvas and patch are both skin, so that their colours may be compared: float32, a coarse window."""
     scale = _LIGHT_SIDE / max(near.size_px)
     grid = (max(8, round(scale * near.size_px[0])), max(8, round(scale * near.size_px[1])))
     scaled = (canvas.landmarks_px - near.origin_xy + 0.5) * (np.divide(grid, near.size_px)) - 0.5
     features = region_masks(scaled, grid)
     open_skin = cv2.resize(shown, grid, interpolation=cv2.INTER_AREA) * face_alpha(scaled, grid, _WHOLE_FACE, 0.2)
+    skin = fit_skin(canvas.rgb, canvas.landmarks_px)
     seen = near.of(skin_mask(canvas.rgb, skin, _LIGHT_SIDE), canvas.size_px, grid)
     return np.asarray(seen * open_skin * (features["skin"] + features["nose"]))
 

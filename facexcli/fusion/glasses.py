@@ -82,6 +82,8 @@ def _evidence(lines: Array, cells: Array) -> float:
     top = max(3, int(cells[[21, 22], 1].mean() - 0.06 / _CELL))
     bottom = min(_HEIGHT - 3, int(_EYE_ROW + 0.2 / _CELL))
     bridge = line(cells[39, 0] + 0.07 / _CELL, cells[42, 0] - 0.07 / _CELL)
+    if bridge == 0:
+        return 0.0
     bottom = int(_EYE_ROW + 0.15 / _CELL)
     left = line(cells[36, 0] - 0.22 / _CELL, cells[36, 0] - 0.06 / _CELL)
     right = line(cells[45, 0] + 0.06 / _CELL, cells[45, 0] + 0.22 / _CELL)

@@ -9,11 +9,9 @@ destination points and its values the source points.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
-from scipy.linalg import lu_factor, lu_solve
 
 from facexcli.types import Array
 
@@ -47,13 +45,13 @@ class ThinPlate:
         self._grids: dict[tuple[int, int, int], Array] = {}
 
     @cached_property
-    def _factors(self) -> Any:
+    def _inverse(self) -> Array:
         n = len(self._centres)
         system = np.zeros((n + 3, n + 3))
         system[:n] = self._design(self._centres)
         system[range(n), range(n)] += self._smoothing
         system[n:, :n] = system[:n, n:].T
-        return lu_factor(system, overwrite_a=True, check_finite=False)
+        return np.asarray(np.linalg.inv(system))
 
     def _design(self, points: Array) -> Array:
         """The spline's basis at normalised points (M, 2): float32 (M, N + 3)."""
@@ -73,7 +71,7 @@ class ThinPlate:
         """Fit values (N, D) at the centres: float32 (N + 3, D)."""
         right = np.zeros((len(self._centres) + 3, values.shape[1]))
         right[: len(values)] = values
-        return np.asarray(lu_solve(self._factors, right, check_finite=False), np.float32)
+        return np.asarray(self._inverse @ right, np.float32)
 
     def at(self, points_xy: Array, values: Array) -> Array:
         """The spline through `values` (N, D) at points_xy (M, 2) in pixels: float32 (M, D)."""

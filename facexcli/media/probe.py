@@ -56,10 +56,22 @@ def probe(path: Path, sequence_rate: Fraction | None = None) -> MediaInfo:
     `sequence_rate` is the frame rate of a folder of pictures (25 for None); other media have their own. A picture is
     decoded, so that an InputError comes from here and not from the middle of a run. Raises InputError, one line that
     names the file, for what is missing, empty, damaged beyond use, not media, without a picture, or encrypted.
+
+    A file whose size and times have not changed is looked at once in a process, however often it is asked for.
     """
     if path.is_dir():
         return probe_sequence(path, sequence_rate)
     check_file(path)
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {os_reason(error)}") from error
+    return _probed(path, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@lru_cache(maxsize=256)
+def _probed(path: Path, inode: int, size: int, modified_ns: int, changed_ns: int) -> MediaInfo:
+    del inode, size, modified_ns, changed_ns  # they are what tells one content of a path from another
     picture = _probe_picture(path)
     if picture is not None:
         return picture

@@ -33,7 +33,7 @@ Position = int | Fraction
 """A place in a video: an int is a frame index, a Fraction seconds after the first frame."""
 
 SEEK_FROM_FRAME = 250
-"""Nearer starts are reached by decoding: that is as fast as reading the packets' table."""
+"""Nearer starts are reached by decoding, unless the packets' table is at hand: that is as fast as reading it."""
 
 STILL_DURATION = 40
 """How long a still image lasts as a one-frame stream, in its time base of 1/1000 s."""
@@ -105,9 +105,8 @@ def _sought(
 ) -> Generator[Frame] | None:
     """Frames from shortly before `start`; None where it is near, or cannot be found for certain."""
     nominal = start if isinstance(start, int) else start * (info.frame_rate or 0)
-    if nominal < SEEK_FROM_FRAME:
-        return None
-    table = table or frame_table(path, info)
+    if table is None and nominal >= SEEK_FROM_FRAME:
+        table = frame_table(path, info)
     if table is None:
         return None
     index = start if isinstance(start, int) else table.index_at(info.start_pts + start / info.time_base)

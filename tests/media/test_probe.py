@@ -137,3 +137,11 @@ def test_the_fingerprint_is_size_and_hash(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.write_bytes(b"abc" * 1000)
     assert fingerprint(path) == f"3000-{hashlib.sha256(b'abc' * 1000).hexdigest()}"
+
+
+def test_a_file_that_changes_is_looked_at_again(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    for side in (16, 24):
+        Image.new("RGB", (side, side)).save(path)
+        assert probe(path).width_px == side
+        assert probe(path) is probe(path)
