@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ended = _split(arguments) if argv is None else None
         if ended is not None:
             return ended
-        with _termination_as_interrupt():
+        with _termination_as_interrupt(is_program=argv is None):
             return _run(arguments)
     except FacexError as error:
         return _fail(error)
@@ -84,10 +84,11 @@ def _fail(error: FacexError) -> int:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def _termination_as_interrupt(is_program: bool) -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does: everything is closed, and nothing half-written stays.
 
-    It often comes twice, to the process and to its group; the second does not disturb the closing.
+    It often comes twice, to the process and to its group; the second disturbs neither the closing nor, in a program
+    that ends after it, what is still to be said.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -104,7 +105,7 @@ def _termination_as_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if is_program and asked.is_set() else previous)
 
 
 def _silence_output() -> None:

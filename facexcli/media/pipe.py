@@ -85,9 +85,11 @@ class StandardOutput:
         """Everything is written already."""
 
     def discard(self) -> None:
-        """Give standard output back."""
+        """Give standard output back. What was printed meanwhile and still waits in a buffer is not for it."""
         if self._open:
             self._open = False
+            with suppress(ValueError, OSError):
+                sys.stdout.flush()
             os.dup2(self._own, _STDOUT)
             os.close(self._own)
 

@@ -38,7 +38,7 @@ def work(arguments):
         with AtomicFile(Path("out.mp4")) as file:
             file.temporary.write_bytes(b"half")
             {"segv": lambda: ctypes.string_at(0), "abort": os.abort, "kill": lambda: os.kill(os.getpid(), 9),
-             "wait": wait, "hang": hang, "echo": echo, "done": file.commit}[how]()
+             "wait": wait, "late": wait, "hang": hang, "echo": echo, "done": file.commit}[how]()
     finally:
         shutil.rmtree(folder)
     return 7 if how == "done" else 0
@@ -57,7 +57,14 @@ def hang():
 def echo():
     print(sys.stdin.read().upper(), sys.stdout.isatty(), sys.stderr.isatty())
 
+def tell_and_be_asked_again(error, tell=app._fail):
+    code = tell(error)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return code
+
 app._run = work
+if how == "late":
+    app._fail = tell_and_be_asked_again
 sys.exit(app.main())
 """
 
@@ -137,6 +144,17 @@ def test_a_wish_to_end_reaches_the_worker_once(place: Path, way: str, number: si
     assert len(err.splitlines()) == 2
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+@pytest.mark.usefixtures("check_tidy")
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_a_wish_that_comes_when_the_end_was_told_changes_nothing(place: Path, way: str) -> None:
+    process = start(place, "late", way)
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGTERM)
+    code, _, err = end(process)
+    assert (code, len(err.splitlines())) == (130, 2)
 
 
 @pytest.mark.usefixtures("check_tidy")
