@@ -3,28 +3,35 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+FULL   := $(VENV)/.installed-in-full
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test check format install clean
 
-install: $(STAMP)
+install: $(FULL)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e .
+	touch $@
+
+# What tests and checks need on top: the tools, and torch for the diffusion engines, which the demo does without.
+$(FULL): $(STAMP)
+	$(PIP) -e '.[dev,diffusion]'
 	touch $@
 
 demo: $(STAMP)
 	$(BIN)/facex demo -o demo
 
-test: $(STAMP)
+test: $(FULL)
 	$(BIN)/python -m pytest -n auto
 
-check: $(STAMP)
+check: $(FULL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP)
+format: $(FULL)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
