@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
+SamplerName = Literal["dpm++", "ddim", "pndm"]
+
 _RATE = re.compile(r"\d{1,9}(/[1-9]\d{0,8}|\.\d{1,9})?", re.ASCII)
 _HIGHEST_RATE = 1000
 _TIME = re.compile(r"(\d+:){0,2}(\d+\.?\d*|\.\d+)", re.ASCII)
@@ -42,6 +44,9 @@ class EngineSettings(_Group):
 
     name: Annotated[str, Flag("--engine", "Engine and recipe", "NAME")] = Field(
         default="auto", min_length=1, description="auto takes mesh, the embedded one; see `facex engines`"
+    )
+    weights: Annotated[Path | None, Flag("--weights", "Engine and recipe", "FILE|FOLDER")] = Field(
+        default=None, description="what the engine was trained to: a checkpoint, or a folder with one"
     )
     detail: Annotated[float, Flag("--detail", "Engine and recipe", "0..1")] = Field(
         default=0.55, ge=0.1, le=1, description="resolution of the new face, as a share of the frame's"
@@ -127,7 +132,17 @@ class LookSettings(_Group):
 
 
 class SamplingSettings(_Group):
-    """Randomness."""
+    """How the engines sample that make faces out of noise, and randomness."""
+
+    sampler: Annotated[SamplerName, Flag("--sampler", "Sampling and compute")] = Field(
+        default="dpm++", description="how noise becomes a face"
+    )
+    steps: Annotated[int | None, Flag("--steps", "Sampling and compute", "N")] = Field(
+        default=None, ge=1, le=1000, description="how often the network looks; the engine's own number by default"
+    )
+    guidance: Annotated[float, Flag("--guidance", "Sampling and compute", "G")] = Field(
+        default=1.0, ge=0, le=30, description="stress what was asked for; 1 is off, more takes twice the time"
+    )
 
     seed: Annotated[int, Flag("--seed", "Sampling and compute", "N")] = Field(
         default=0, ge=0, lt=2**63, description="root of all random numbers"

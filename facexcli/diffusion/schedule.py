@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from facexcli.errors import UsageError, unknown_name
+from facexcli.settings import SamplerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SamplerName = Literal["dpm++", "ddim", "pndm"]
 Prediction = Literal["epsilon", "v_prediction"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 TRAIN_TIMESTEPS = 1000

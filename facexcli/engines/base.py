@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from facexcli.recipes import Attribute
+    from facexcli.settings import SamplerName, Settings
     from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
 
 
@@ -40,6 +42,30 @@ class EngineSpec:
     generates: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a run asks of its engine besides the recipe; an engine takes what concerns it.
+
+    `weights` is a file or a folder of the user's own. `device` is auto, cpu or cuda[:N]. None for `steps` and
+    `batch_size` leaves them to the engine; a guidance of 1 is none.
+    """
+
+    weights: Path | None = None
+    device: str = "auto"
+    sampler: SamplerName = "dpm++"
+    steps: int | None = None
+    guidance: float = 1.0
+    batch_size: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> EngineOptions:
+        """The options that a run's settings stand for."""
+        sampling = settings.sampling
+        return cls(
+            settings.engine.weights, settings.compute.device, sampling.sampler, sampling.steps, sampling.guidance
+        )
+
+
 class Engine(Protocol):
     """One contract suite (`tests/contract/test_engines.py`) runs every engine.
 
@@ -62,4 +88,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back threads and memory. Calling it twice is allowed."""
+        ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """An engine that has options. It is told them once, before anything else is asked of it."""
+
+    def configure(self, options: EngineOptions) -> None:
+        """Check the options; `spec` may change with them. Cheap: nothing large is loaded yet.
+
+        Raises WeightsError for weights that are needed and not there, or that are not this engine's.
+        """
         ...

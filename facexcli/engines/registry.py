@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from facexcli.engines.base import Configurable
 from facexcli.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
 
-    from facexcli.engines.base import Engine
+    from facexcli.engines.base import Engine, EngineOptions
 
 ENTRY_POINT_GROUP = "facexcli.engines"
 
@@ -29,7 +30,13 @@ def _unchanged() -> Engine:
     return UnchangedEngine()
 
 
-_EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh, "unchanged": _unchanged}
+def _facex() -> Engine:
+    from facexcli.engines.facex.engine import FaceXEngine
+
+    return FaceXEngine()
+
+
+_EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh, "facex": _facex, "unchanged": _unchanged}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +70,20 @@ def _foreign(entry_point: EntryPoint) -> Callable[[], Engine]:
     return make
 
 
-def open_engine(name: str, recipe_name: str) -> EngineChoice:
+def open_engine(name: str, recipe_name: str, options: EngineOptions | None = None) -> EngineChoice:
     """Open the engine called `name`, or for `auto` the best one that can do the recipe with what is installed.
 
-    Raises UsageError for an unknown name, or an engine that cannot do the recipe.
+    Raises UsageError for an unknown name, or an engine that cannot do the recipe; what `Configurable.configure` does.
     """
     factories = engine_factories()
     if name == "auto":
         return EngineChoice(_checked(factories["mesh"](), recipe_name), "the embedded engine; it needs no weights")
     if name not in factories:
         raise unknown_name("engine", name, [*factories, "auto"])
-    return EngineChoice(_checked(factories[name](), recipe_name), "asked for with --engine")
+    engine = factories[name]()
+    if options is not None and isinstance(engine, Configurable):
+        engine.configure(options)
+    return EngineChoice(_checked(engine, recipe_name), "asked for with --engine")
 
 
 def _checked(engine: Engine, recipe_name: str) -> Engine:

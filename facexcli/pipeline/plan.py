@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from facexcli import __version__
+from facexcli.engines.base import EngineOptions
 from facexcli.engines.registry import open_engine
 from facexcli.errors import InputError, UsageError
 from facexcli.media.encoders import CONTAINERS, choose_encoder
@@ -196,7 +197,7 @@ def _plan(
     settings: Settings,
     maps: tuple[MappedPerson, ...] = (),
 ) -> Plan:
-    choice = open_engine(settings.engine.name, task)
+    choice = open_engine(settings.engine.name, task, EngineOptions.of(settings))
     choice.engine.close()
     recipe, query_files = _recipe(task, settings, choice.engine.spec)
     for path in (*(sources if driving is None else ()), *query_files.values()):

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from facexcli.device import choose_device
+from facexcli.engines.base import EngineOptions
 from facexcli.engines.registry import open_engine
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed, Reporter, SilentReporter, Warned
@@ -73,7 +74,7 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
     identity = signing_identity(plan)
     with ExitStack() as stack:
         stack.enter_context(single_threaded_kernels())
-        choice = open_engine(plan.engine, plan.task)
+        choice = open_engine(plan.engine, plan.task, EngineOptions.of(plan.settings))
         stack.callback(choice.engine.close)
         analyzer, reason = choose_analyzer(plan.settings.people.analyzer)
         stack.callback(analyzer.close)

@@ -1,0 +1,111 @@
+"""The task-specific assemblers of FORS (sec. 3.3, fig. 4): which tokens come from whom, and the inpainting reference.
+
+Both read the recipe's rows and know no task by its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+import cv2
+import numpy as np
+
+from facexcli.engines.facex.config import REGIONS
+from facexcli.recipes import HEAD_REGIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from facexcli.engines.facex.ford import FaceFacts
+    from facexcli.recipes import Attribute, Provider, Recipe
+    from facexcli.types import Array
+
+TOKEN_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
+    {
+        "identity": "identity",
+        **{region: cast("Attribute", region) for region in REGIONS},
+        "expression": "expression",
+        "pose": "pose",
+        "gaze": "gaze",
+        "texture": "skin",
+        "light": "lighting",
+    }
+)
+"""The tokens of f_Rep in their order, and the row of the recipe that says whose they are."""
+
+CUT_OUT = 127
+"""The grey of what is cut out of the inpainting reference."""
+_DILATION = 0.04
+"""Of the crop's side: how far a cut goes beyond the outline, so that nothing of the old face's edge is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The inpainting reference I_R, and what it is for.
+
+    rgb: uint8 (S, S, 3). hole: float32 (S, S), 1 where I_R was cut out. edited: float32 (S, S), 1 where the result may
+    differ from the canvas: elsewhere, sampling is held on it.
+    """
+
+    rgb: Array
+    hole: Array
+    edited: Array
+
+
+def token_providers(recipe: Recipe) -> dict[str, Provider]:
+    """Who provides each token. Where a recipe moves the canvas, the canvas is the source's own portrait (fig. 4)."""
+    return {token: _provider(recipe, attribute) for token, attribute in TOKEN_ATTRIBUTES.items()}
+
+
+def _provider(recipe: Recipe, attribute: Attribute) -> Provider:
+    provider = recipe[attribute]
+    return "source" if recipe.moves and provider == "canvas" else provider
+
+
+def assemble_reference(
+    recipe: Recipe, canvas: FaceFacts, givers: Mapping[Attribute, FaceFacts], hole_mask: Array | None = None
+) -> Reference:
+    """The region assembler: pictures put together, the way the recipe's regions are.
+
+    reenact, animate     the whole source image, which is the canvas of these
+    head-swap            the source's head in grey on the canvas's background, its rim cut out
+    swap, edit, inpaint  the canvas, with the regions that come from elsewhere cut out, as they are in both faces
+
+    Args:
+        canvas: the face that is edited.
+        givers: who gives each region that is not the canvas's own, in crops of the same size.
+        hole_mask: uint8 (S, S), 255 where new content is asked for besides.
+    """
+    if recipe.moves:
+        nothing = np.zeros(canvas.rgb.shape[:2], np.float32)
+        return Reference(canvas.rgb, nothing, nothing + 1)
+    taken = [region for region in HEAD_REGIONS if recipe[region] != "canvas"]
+    union = region_union([canvas, *(givers[region] for region in taken)], taken)
+    if hole_mask is not None:
+        union = np.maximum(union, hole_mask > 127)
+    cut = dilate(union)
+    picture = np.where(cut[..., None] > 0, np.uint8(CUT_OUT), canvas.rgb)
+    if "hair" not in taken:
+        return Reference(picture, cut, cut)
+    source = givers["hair"]
+    head = region_union([source], HEAD_REGIONS)
+    grey = cv2.cvtColor(source.rgb, cv2.COLOR_RGB2GRAY)[..., None]
+    return Reference(np.where(head[..., None] > 0, grey, picture), cut * (1 - head), cut)
+
+
+def region_union(faces: Sequence[FaceFacts], regions: Sequence[str]) -> Array:
+    """Where any of the faces has any of the regions: float32 (S, S), 0 or 1."""
+    found = np.zeros(faces[0].rgb.shape[:2], np.float32)
+    for face in faces:
+        for region in regions:
+            np.maximum(found, face.masks[REGIONS.index(region)] > 0.5, out=found, casting="unsafe")
+    return found
+
+
+def dilate(mask: Array) -> Array:
+    """A mask float32 (S, S), grown by `_DILATION` of its side."""
+    reach = 2 * max(1, round(_DILATION * mask.shape[0])) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    return np.asarray(cv2.dilate(mask, kernel))

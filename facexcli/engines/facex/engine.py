@@ -1,0 +1,90 @@
+"""FaceX as an engine (`--engine facex`). Its network is loaded when the first face is prepared; torch no sooner."""
+
+from __future__ import annotations
+
+import threading
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from facexcli.engines.base import EngineOptions, EngineSpec
+from facexcli.errors import NoFaceError, UsageError, WeightsError
+from facexcli.recipes import FACE_REGIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from facexcli.engines.facex.render import FaceXRenderer, FaceXState
+    from facexcli.types import Crop, EditRequest, Motion, Patch
+
+_DEFAULT_SIZES_PX = (512,)
+
+
+class FaceXEngine:
+    """One network for many tasks: it makes a face out of noise, from whatever the recipe's providers give."""
+
+    def __init__(self) -> None:
+        self.spec = _spec(_DEFAULT_SIZES_PX)
+        self._options = EngineOptions()
+        self._renderer: FaceXRenderer | None = None
+        self._lock = threading.Lock()
+
+    def configure(self, options: EngineOptions) -> None:
+        """See `Configurable.configure`. Reads the configuration of `--weights`, and not the weights yet.
+
+        Raises UsageError without torch, WeightsError for weights that are not there or no checkpoint.
+        """
+        weights = _weights(options)
+        from facexcli.engines.facex.backbone import checkpoint_of
+        from facexcli.engines.facex.checkpoint import read_config
+
+        self.spec = _spec((read_config(checkpoint_of(weights)).size_px,))
+        self._options = options
+
+    def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
+        """See `Engine.prepare`. Raises WeightsError for weights that turn out to be damaged, or to lack a part."""
+        if not sources:
+            raise NoFaceError("no still of the source has a face")
+        return self._opened().prepare(sources, motion)
+
+    def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
+        """See `Engine.render`."""
+        return self._opened().render(requests) if requests else []
+
+    def close(self) -> None:
+        """Forget the network."""
+        self._renderer = None
+
+    def _opened(self) -> FaceXRenderer:
+        with self._lock:
+            if self._renderer is None:
+                weights = _weights(self._options)
+                from facexcli.engines.facex.backbone import load_network
+                from facexcli.engines.facex.render import FaceXRenderer
+
+                self._renderer = FaceXRenderer(load_network(weights), self._options)
+            return self._renderer
+
+
+def _weights(options: EngineOptions) -> Path:
+    """What `--weights` names. Nothing is guessed: untrained weights would answer too, with noise."""
+    if find_spec("torch") is None or find_spec("diffusers") is None:
+        raise UsageError("engine 'facex' needs torch and diffusers", "pip install 'facexcli[diffusion]'")
+    if options.weights is None:
+        raise WeightsError(
+            "engine 'facex' has no weights: nobody has published any", "train them, and name them with --weights FILE"
+        )
+    return options.weights
+
+
+def _spec(sizes_px: tuple[int, ...]) -> EngineSpec:
+    return EngineSpec(
+        name="facex",
+        recipes=frozenset({"swap", "reenact"}),
+        crop_sizes_px=sizes_px,
+        templates={"swap": "ffhq", "reenact": "head"},
+        summary="diffusion: one network for many tasks (FaceX, 2024); takes weights of your own training",
+        licence="Apache-2.0; weights as those who trained them say",
+        takes={"swap": FACE_REGIONS},
+        extras=("diffusion",),
+    )

@@ -1,0 +1,240 @@
+"""From requests to patches: perception, assembly, sampling, pictures."""
+
+from __future__ import annotations
+
+import threading
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from facexcli.device import choose_device
+from facexcli.diffusion.fuse import MaskedFusion, latent_mask
+from facexcli.diffusion.noise import track_noise
+from facexcli.diffusion.sample import sample
+from facexcli.diffusion.schedule import SamplingPlan
+from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, token_providers
+from facexcli.engines.facex.ford import embedded_decomposer, face_tensors, picture_tensor
+from facexcli.engines.facex.model import FaceTensors, joined
+from facexcli.errors import NoFaceError
+from facexcli.geometry.model3d import fit_pose, neutral_of
+from facexcli.types import Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facexcli.engines.base import EngineOptions
+    from facexcli.engines.facex.assemble import Reference
+    from facexcli.engines.facex.ford import Decomposer, FaceFacts
+    from facexcli.engines.facex.model import FaceXNetwork, Tokens
+    from facexcli.recipes import Attribute
+    from facexcli.types import Array, Crop, EditRequest, Motion
+
+_DEFAULT_BATCH = 4
+_RIM = 0.06
+"""Of the crop's side: how far a patch that moves fades into the picture around it."""
+_REPEATED = "the network answered with no number; the face was computed again in full precision"
+_LEFT = "the network answered with no number; the face was left as it was"
+
+
+@dataclass(frozen=True, slots=True)
+class FaceXState:
+    """One person: the facts and the adapted tokens of the stills, made once, and the resting shape of whoever moves.
+
+    neutral: float64 (68, 3) in face space, or None where no motion is known.
+    """
+
+    facts: FaceFacts
+    tokens: Tokens
+    neutral: Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request with what perception says of it. faces: whose tokens are picked, by attribute."""
+
+    request: EditRequest
+    reference: Reference
+    faces: dict[Attribute, FaceFacts]
+
+
+class FaceXRenderer:
+    """A loaded network and all that works with it. Several threads may render at once."""
+
+    def __init__(self, network: FaceXNetwork, options: EngineOptions, decomposer: Decomposer | None = None) -> None:
+        self.config = network.config
+        self._device = torch.device(choose_device(options.device).name)
+        on_cpu = self._device.type == "cpu"
+        self._dtype = torch.float32 if on_cpu else torch.bfloat16
+        # A matrix product on a CPU is summed up in another order for another number of rows: one face at a time is
+        # the same face in any company, and costs nothing there.
+        self._batch = options.batch_size or (1 if on_cpu else _DEFAULT_BATCH)
+        self._decompose = decomposer or embedded_decomposer(self.config)
+        network.controller.fold()
+        self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
+        self._precise: FaceXNetwork | None = None
+        self._lock = threading.Lock()
+        self._plan = SamplingPlan(
+            options.sampler,
+            options.steps or self.config.steps,
+            karras=options.sampler == "dpm++",
+            prediction=self.config.prediction,
+        )
+        self._guidance = options.guidance
+        self._sources: tuple[tuple[Crop, ...], FaceFacts, Tokens] | None = None
+
+    def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
+        """See `Engine.prepare`."""
+        if not sources:
+            raise NoFaceError("no still of the source has a face")
+        neutral = None if motion is None or not len(motion.landmarks_px) else neutral_of(motion).points
+        _, facts, tokens = self._digested(tuple(sources))
+        return FaceXState(facts, tokens, neutral)
+
+    @torch.inference_mode()
+    def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
+        """See `Engine.render`."""
+        jobs = [self._assembled(request) for request in requests]
+        patches: list[Patch] = []
+        for first in range(0, len(jobs), self._batch):
+            patches += self._render_batch(jobs[first : first + self._batch])
+        return patches
+
+    @torch.inference_mode()
+    def _digested(self, sources: tuple[Crop, ...]) -> tuple[tuple[Crop, ...], FaceFacts, Tokens]:
+        """The most frontal still, with the mean identity of all: digested once for all tracks of a video."""
+        with self._lock:
+            known = self._sources
+            if known is None or not _same_crops(known[0], sources):
+                frontal = min(sources, key=lambda crop: float(np.abs(fit_pose(crop.landmarks_px).angles_deg[:2]).sum()))
+                identity = np.mean([self._decompose.identity(crop) for crop in sources], axis=0)
+                facts = replace(self._decompose(frontal), identity=identity)
+                known = self._sources = (sources, facts, self._tokens_of(self._network, [facts]))
+            return known
+
+    def _assembled(self, request: EditRequest) -> _Job:
+        state: FaceXState = request.identity
+        providers = token_providers(request.recipe)
+        seen: dict[int, FaceFacts] = {}
+
+        def facts(crop: Crop, *, who: bool = False) -> FaceFacts:
+            if id(crop) not in seen:
+                seen[id(crop)] = self._decompose(crop, state.neutral, who=who)
+            return seen[id(crop)]
+
+        canvas = facts(request.canvas, who=providers["identity"] == "canvas")
+        faces: dict[Attribute, FaceFacts] = {}
+        for token, attribute in TOKEN_ATTRIBUTES.items():
+            if providers[token] == "source":
+                faces[attribute] = state.facts
+            elif providers[token] == "canvas":
+                faces[attribute] = canvas
+            else:
+                faces[attribute] = facts(request.providers[attribute], who=attribute == "identity")
+        return _Job(request, assemble_reference(request.recipe, canvas, faces, request.hole_mask), faces)
+
+    def _render_batch(self, jobs: list[_Job]) -> list[Patch]:
+        pictures = self._sampled(self._network, jobs)
+        good = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
+        return [
+            self._patch(job, picture) if fine else self._repeated(job)
+            for job, picture, fine in zip(jobs, pictures, good, strict=True)
+        ]
+
+    def _repeated(self, job: _Job) -> Patch:
+        """A frame that came out as no number, in full precision; the canvas with a warning if that is none either."""
+        with self._lock:
+            if self._precise is None:
+                self._precise = self._network if self._dtype == torch.float32 else deepcopy(self._network).float()
+        (picture,) = self._sampled(self._precise, [job])
+        if torch.isfinite(picture).all():
+            return self._patch(job, picture, _REPEATED)
+        rgb = np.multiply(job.request.canvas.rgb, np.float32(1 / 255), dtype=np.float32)
+        return Patch(rgb, np.zeros(rgb.shape[:2], np.float32), (_LEFT,))
+
+    def _sampled(self, network: FaceXNetwork, jobs: list[_Job]) -> torch.Tensor:
+        """The pictures of a batch, (B, 3, S, S) in -1..1, float32, on the CPU."""
+        dtype = network.null_context.dtype
+        reference = self._moved(picture_tensor([job.reference.rgb for job in jobs]), dtype)
+        context = joined([self._context(network, jobs), network.inpainting_tokens(reference)])
+        hole = self._moved(_masks([job.reference.hole for job in jobs]), dtype)
+        channels = network.reference_channels(reference, hole)
+        predict = network.predictor(network.steering(context), channels, self._guidance)
+        keys = [(job.request.seed, job.request.canvas.track_id) for job in jobs]
+        shape = (self.config.latent_channels, self.config.latent_px, self.config.latent_px)
+        noise = self._moved(track_noise(keys, shape, "latent"), torch.float32)
+        latent = sample(predict, self._plan, noise, self._fusion(network, jobs, noise))
+        return network.codec.decode(latent.to(dtype)).float().cpu()
+
+    def _context(self, network: FaceXNetwork, jobs: list[_Job]) -> torch.Tensor:
+        """f_Rep, adapted: the tokens (B, N, width) that the recipe picks, those of the source from its own state."""
+        distinct: dict[int, FaceFacts] = {}
+        for job in jobs:
+            source: FaceXState = job.request.identity
+            for face in job.faces.values():
+                if face is not source.facts or network is not self._network:
+                    distinct.setdefault(id(face), face)
+        made = _rows(self._tokens_of(network, list(distinct.values()))) if distinct else []
+        rows = dict(zip(distinct, made, strict=True))
+
+        def picked(job: _Job) -> torch.Tensor:
+            state: FaceXState = job.request.identity
+            faces = {token: job.faces[attribute] for token, attribute in TOKEN_ATTRIBUTES.items()}
+            return joined([rows.get(id(face), state.tokens)[token] for token, face in faces.items()])
+
+        return torch.cat([picked(job) for job in jobs])
+
+    def _fusion(self, network: FaceXNetwork, jobs: list[_Job], noise: torch.Tensor) -> MaskedFusion | None:
+        """Holds the background on the canvas, where the recipe lets it be the canvas's."""
+        if all(job.request.recipe.moves for job in jobs):
+            return None
+        edited = self._moved(_masks([job.reference.edited for job in jobs]), noise.dtype)
+        canvas = self._moved(picture_tensor([job.request.canvas.rgb for job in jobs]), network.null_context.dtype)
+        mask = latent_mask(edited, (self.config.latent_px,) * 2)
+        return MaskedFusion(mask, network.codec.encode(canvas).float(), noise)
+
+    def _tokens_of(self, network: FaceXNetwork, faces: list[FaceFacts]) -> Tokens:
+        dtype = network.null_context.dtype
+        given = face_tensors(faces)
+        return network.tokens(
+            FaceTensors(
+                self._moved(given.rgb, dtype),
+                self._moved(given.masks, dtype),
+                self._moved(given.identity, dtype),
+                {name: self._moved(value, dtype) for name, value in given.motion.items()},
+            )
+        )
+
+    def _moved(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return tensor.to(self._device, dtype)
+
+    def _patch(self, job: _Job, picture: torch.Tensor, *warnings: str) -> Patch:
+        rgb = np.clip(picture.permute(1, 2, 0).numpy() / 2 + np.float32(0.5), 0, 1)
+        size = job.request.canvas.size_px
+        alpha = _faded(size) if job.request.recipe.moves else np.ones((size, size), np.float32)
+        return Patch(np.ascontiguousarray(rgb, np.float32), alpha, warnings)
+
+
+def _rows(tokens: Tokens) -> list[Tokens]:
+    count = len(next(iter(tokens.parts.values())))
+    return [tokens.row(index) for index in range(count)]
+
+
+def _masks(masks: Sequence[Array]) -> torch.Tensor:
+    """float32 (S, S) each -> (B, 1, S, S)."""
+    return torch.from_numpy(np.stack(masks))[:, None]
+
+
+def _faded(size_px: int) -> Array:
+    """1 inside, 0 along the rim: float32 (S, S)."""
+    inwards = np.minimum(np.arange(size_px), np.arange(size_px)[::-1]) / (_RIM * size_px)
+    ramp = np.clip(inwards, 0, 1).astype(np.float32)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return np.asarray(np.minimum(ramp[:, None], ramp[None]))
+
+
+def _same_crops(one: Sequence[Crop], other: Sequence[Crop]) -> bool:
+    """The very same stills: their crops are compared as objects, which `_sources` keeps alive."""
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
