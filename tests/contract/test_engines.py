@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facexcli.engines.base import Engine
+from facexcli.engines.base import Engine, EngineOptions
 from facexcli.engines.mesh.engine import MeshEngine
 from facexcli.engines.registry import engine_factories, open_engine
 from facexcli.errors import NoFaceError, UsageError
@@ -26,8 +26,30 @@ TASKS = ("swap", "reenact")
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     opened = engine_factories()[request.param]()
+    if request.param == "facex":
+        weights = request.getfixturevalue("tiny_facex")
+        opened.configure(EngineOptions(weights=weights, device="cpu", steps=2))  # type: ignore[attr-defined]
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def tiny_facex(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the smallest network. Its weights are random, but its zero convolutions let conditions speak."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("diffusers")
+    from facexcli.engines.facex.checkpoint import save_checkpoint
+    from facexcli.engines.facex.config import PRESETS
+    from facexcli.engines.facex.model import FaceXNetwork
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = FaceXNetwork(PRESETS["tiny"])
+    for layer in network.controller.layers.values():
+        torch.nn.init.normal_(layer.zero.weight)
+    path = tmp_path_factory.mktemp("facex") / "tiny.safetensors"
+    save_checkpoint(network, network.config, path)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,9 @@ def save_checkpoint(network: nn.Module, config: FaceXConfig, path: Path) -> None
         "sha256": fingerprint(tensors),
     }
     with AtomicFile(path) as file:
+        mode = file.temporary.stat().st_mode
         save_file(tensors, str(file.temporary), metadata)
+        file.temporary.chmod(mode)  # the library's own files are for nobody else to read
         file.commit()
 
 

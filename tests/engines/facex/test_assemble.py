@@ -11,16 +11,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from facexcli.engines.facex.assemble import (  # noqa: E402
+from facexcli.engines.facex.assemble import (
     CUT_OUT,
     assemble_reference,
     dilate,
     region_union,
     token_providers,
 )
-from facexcli.engines.facex.config import REGIONS  # noqa: E402
-from facexcli.engines.facex.ford import FaceFacts  # noqa: E402
-from facexcli.recipes import FACE_REGIONS, HEAD_REGIONS, RECIPES, recipe_named, with_regions  # noqa: E402
+from facexcli.engines.facex.config import REGIONS
+from facexcli.engines.facex.ford import FaceFacts
+from facexcli.recipes import FACE_REGIONS, HEAD_REGIONS, RECIPES, recipe_named, with_regions
 
 FIGURE_4 = {
     # task: (regions of the source, regions of the target)

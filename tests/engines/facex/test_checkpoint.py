@@ -34,6 +34,8 @@ def test_a_checkpoint_gives_the_same_network_back(network: Any, checkpoint: Path
     ):
         assert torch.equal(one, other), name
     assert not found.training
+    (ordinary := checkpoint.parent / "plain").write_bytes(b"")
+    assert checkpoint.stat().st_mode == ordinary.stat().st_mode, "others may read it as they may any file"
 
 
 def test_a_folder_stands_for_the_checkpoint_in_it(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,0 +1,189 @@
+"""The engine around the network: its weights, its noise, its batches, and what it does with a number that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from facexcli.engines.base import EngineOptions  # noqa: E402
+from facexcli.engines.facex.config import PRESETS  # noqa: E402
+from facexcli.engines.facex.engine import FaceXEngine  # noqa: E402
+from facexcli.engines.facex.ford import embedded_decomposer  # noqa: E402
+from facexcli.engines.registry import open_engine  # noqa: E402
+from facexcli.errors import NoFaceError, UsageError, WeightsError  # noqa: E402
+from facexcli.recipes import recipe_named, with_regions  # noqa: E402
+from facexcli.types import Crop, EditRequest, Motion  # noqa: E402
+
+CropMaker = Callable[..., Crop]
+
+
+@pytest.fixture
+def engine(checkpoint: Path) -> FaceXEngine:
+    return opened(checkpoint)
+
+
+def opened(checkpoint: Path, **options: Any) -> FaceXEngine:
+    engine = FaceXEngine()
+    engine.configure(EngineOptions(weights=checkpoint, device="cpu", **{"steps": 2, **options}))
+    return engine
+
+
+def swaps(engine: FaceXEngine, crop: CropMaker, count: int, seed: int = 0) -> list[EditRequest]:
+    canvases = [crop(10 + index) for index in range(count)]
+    motion = Motion(np.arange(count), np.stack([canvas.landmarks_px for canvas in canvases]))
+    identity = engine.prepare([crop(0)], motion)
+    return [EditRequest(canvas, identity, recipe_named("swap"), seed=seed) for canvas in canvases]
+
+
+def test_the_same_seed_gives_the_same_frames_in_any_batch(checkpoint: Path, crop: CropMaker) -> None:
+    patches = {}
+    for batch_size in (None, 1, 2, 4):
+        engine = opened(checkpoint, batch_size=batch_size)
+        patches[batch_size] = [patch.rgb for patch in engine.render(swaps(engine, crop, 4, seed=7))]
+    np.testing.assert_array_equal(patches[None], patches[1])
+    for batch_size in (2, 4):  # sums in another order: far below the step of an 8-bit picture
+        np.testing.assert_allclose(patches[batch_size], patches[1], atol=2e-4)
+
+
+def test_another_seed_gives_another_face(engine: FaceXEngine, crop: CropMaker) -> None:
+    one, again, other = (engine.render(swaps(engine, crop, 1, seed))[0].rgb for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).mean() > 0.01
+
+
+def test_noise_stays_with_the_track(engine: FaceXEngine, crop: CropMaker) -> None:
+    """A frame that looks the same is the same, wherever in the video it stands."""
+    (request,) = swaps(engine, crop, 1)
+    later = replace(request, canvas=replace(request.canvas, frame_index=99))
+    elsewhere = replace(request, canvas=replace(request.canvas, track_id=5))
+    here, there, another = (patch.rgb for patch in engine.render([request, later, elsewhere]))
+    np.testing.assert_array_equal(here, there)
+    assert np.abs(here - another).mean() > 0.01
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "ddim", "pndm"])
+def test_outside_of_the_faces_the_patch_is_the_canvas(checkpoint: Path, crop: CropMaker, sampler: str) -> None:
+    engine = opened(checkpoint, sampler=sampler, steps=3)
+    (request,) = swaps(engine, crop, 1)
+    (patch,) = engine.render([request])
+    canvas = request.canvas.rgb / 255
+    corner = (slice(0, 8), slice(0, 8))
+    np.testing.assert_allclose(patch.rgb[corner], canvas[corner], atol=1e-6)
+    assert np.abs(patch.rgb - canvas)[30:40, 30:40].mean() > 0.05
+
+
+def test_regions_can_be_chosen_and_taken_from_a_third_person(engine: FaceXEngine, crop: CropMaker) -> None:
+    (request,) = swaps(engine, crop, 1)
+    recipe = request.recipe.with_rows({"lips": "query"})
+    taken = [
+        engine.render([replace(request, recipe=recipe, providers={"lips": crop(seed)})])[0].rgb for seed in (50, 51)
+    ]
+    assert np.abs(taken[0] - taken[1]).mean() > 1e-5
+    (only,) = engine.render([replace(request, recipe=with_regions(request.recipe, ["lips"]))])
+    (whole,) = engine.render([request])
+    canvas = request.canvas.rgb / np.float32(255)
+    changed = [(np.abs(patch.rgb - canvas).max(axis=2) > 1e-5).sum() for patch in (only, whole)]
+    assert 0 < changed[0] < changed[1] / 2
+
+
+def test_guidance_changes_the_face(checkpoint: Path, crop: CropMaker) -> None:
+    found = []
+    for guidance in (1.0, 3.0):
+        engine = opened(checkpoint, guidance=guidance)
+        found.append(engine.render(swaps(engine, crop, 1))[0].rgb)
+    assert np.abs(found[0] - found[1]).mean() > 1e-3
+
+
+def test_a_reenactment_follows_its_driver_and_fades_at_the_rim(engine: FaceXEngine, crop: CropMaker) -> None:
+    portrait, drivers = crop(0, "head"), [crop(20, "head"), crop(21, "head")]
+    identity = engine.prepare([portrait], Motion(np.arange(2), np.stack([each.landmarks_px for each in drivers])))
+    recipe = recipe_named("reenact")
+    requests = [
+        EditRequest(portrait, identity, recipe, dict.fromkeys(recipe.provided_by("driving"), driver))
+        for driver in drivers
+    ]
+    one, other = engine.render(requests)
+    assert np.abs(one.rgb - other.rgb).mean() > 1e-3
+    assert one.alpha[32, 32] == 1 and one.alpha[0].max() == one.alpha[:, -1].max() == 0
+
+
+def test_sources_are_looked_at_once_for_all_tracks(
+    engine: FaceXEngine, crop: CropMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stills = [crop(0), crop(1)]
+    first = engine.prepare(stills)
+    second = engine.prepare(list(stills))
+    assert second.tokens is first.tokens
+    assert engine.prepare([crop(0)]).tokens is not first.tokens
+
+
+def poison(engine: FaceXEngine, times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the next `times` pictures hold a number that is none."""
+    renderer = engine._opened()
+    calls: list[int] = []
+    decode = renderer._network.codec.decode
+
+    def poisoned(latent: Any) -> Any:
+        calls.append(len(latent))
+        picture = decode(latent)
+        return picture * torch.nan if len(calls) <= times else picture
+
+    monkeypatch.setattr(renderer._network.codec, "decode", poisoned)
+    return calls
+
+
+def test_a_frame_that_is_no_number_is_computed_again_and_told(
+    engine: FaceXEngine, crop: CropMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = swaps(engine, crop, 1)
+    (expected,) = engine.render(requests)
+    assert poison(engine, 1, monkeypatch) == []
+    (patch,) = engine.render(requests)
+    np.testing.assert_array_equal(patch.rgb, expected.rgb)
+    assert "full precision" in patch.warnings[0]
+
+
+def test_a_frame_that_stays_no_number_is_left_as_it_was(
+    engine: FaceXEngine, crop: CropMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = swaps(engine, crop, 1)
+    calls = poison(engine, 2, monkeypatch)
+    (patch,) = engine.render(requests)
+    assert len(calls) == 2
+    assert not patch.alpha.any() and np.isfinite(patch.rgb).all()
+    assert "left as it was" in patch.warnings[0]
+
+
+def test_without_weights_there_is_one_clear_line(tmp_path: Path, crop: CropMaker) -> None:
+    with pytest.raises(WeightsError, match="no weights") as caught:
+        open_engine("facex", "swap", EngineOptions())
+    assert "--weights" in caught.value.hint
+    with pytest.raises(WeightsError):
+        FaceXEngine().prepare([crop(0)])
+    with pytest.raises(WeightsError, match="no such file"):
+        open_engine("facex", "swap", EngineOptions(weights=tmp_path / "nothing.safetensors"))
+
+
+def test_the_crop_is_the_checkpoints(checkpoint: Path) -> None:
+    choice = open_engine("facex", "swap", EngineOptions(weights=checkpoint))
+    assert choice.engine.spec.crop_sizes_px == (64,)
+    with pytest.raises(UsageError, match="cannot do"):
+        open_engine("facex", "animate", EngineOptions(weights=checkpoint))
+
+
+def test_no_source_is_an_error_before_weights_are(crop: CropMaker) -> None:
+    with pytest.raises(NoFaceError):
+        FaceXEngine().prepare([])
+
+
+def test_a_network_of_the_papers_extractors_does_not_take_stand_ins() -> None:
+    with pytest.raises(WeightsError, match="ArcFace"):
+        embedded_decomposer(PRESETS["sd15"])
