@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "eval": Command("facexcli.cli.evaluate", "Measure how good a swap or a reenactment is.", "Look"),
     "verify": Command("facexcli.cli.verify", "Tell whether a file says that it is synthetic.", "Look"),
     "engines": Command("facexcli.cli.engines", "List the engines and what they can do.", "Look"),
+    "models": Command("facexcli.cli.models", "List weights, pull them, or add your own.", "Look"),
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
     "demo": Command("facexcli.cli.demo", "Make a short clip, swap it and reenact it.", "Try"),

@@ -1,0 +1,143 @@
+"""`facex models`: the weights that make facex better, and their licences."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facexcli.cli.console import VOICE, print_json, print_result, reporting
+from facexcli.errors import WeightsError
+from facexcli.weights.catalog import EMBEDDED, Entry, catalog, entry
+from facexcli.weights.store import Store
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="see `facex models list`")]
+Accept = Annotated[bool, typer.Option("--accept-licence", help="accept the licence, as a script must")]
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    group = typer.Typer(help=_HELP, rich_markup_mode="rich")
+    for name, command in (
+        ("list", list_models), ("pull", pull), ("verify", verify), ("remove", remove), ("path", path), ("add", add),
+    ):  # fmt: skip
+        group.command(name)(command)
+    app.add_typer(group, name="models", rich_help_panel=panel)
+
+
+_HELP = """List weights, pull them, or add your own.
+
+Nothing is ever downloaded unasked. A licence is shown before a pull, and
+accepted once a name. FACEX_OFFLINE=1 forbids the network; HF_TOKEN,
+HF_ENDPOINT and HTTPS_PROXY are respected.
+
+Example:
+  facex models list
+  facex models list --json
+"""
+
+
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
+    """Say what is installed, what each enables, and under which licence.
+
+    Example:
+      facex models list
+    """
+    store = Store()
+    rows: dict[str, dict[str, Any]] = {
+        item.name: {"state": "embedded", "enables": item.enables, "licence": item.licence, "url": item.licence_url}
+        for item in EMBEDDED
+    }
+    for item in catalog().values():
+        state = "installed" if store.installed(item.name) else "-"
+        rows[item.name] = {
+            "state": state, "enables": item.enables, "licence": item.licence, "url": item.licence_url,
+            "sha256": store.hashes(item.name),
+        }  # fmt: skip
+    if as_json:
+        print_json({"folder": store.folder, "models": rows})
+        return
+    for name, row in rows.items():
+        print_result(f"{name:<24} {row['state']:<9} {row['licence']}\n{'':<24} {row['enables']}")
+
+
+def pull(name: Name, accept_licence: Accept = False) -> None:
+    """Download weights, after their licence is accepted.
+
+    Example:
+      facex models pull buffalo_l
+      facex models pull inswapper_128 --accept-licence
+    """
+    store = Store()
+    _agree(store, entry(name), accept_licence)
+    with reporting() as reporter:
+        for file in store.pull(name, reporter):
+            print_result(str(file))
+
+
+def add(
+    name: Name,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="the file, the archive, or a folder with the files")],
+    accept_licence: Accept = False,
+) -> None:
+    """Take in files that you have already, where there is no network.
+
+    Example:
+      facex models add inswapper_128 ~/Downloads/inswapper_128.onnx
+    """
+    store = Store()
+    _agree(store, entry(name), accept_licence)
+    for file in store.add(name, path):
+        print_result(str(file))
+
+
+def verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
+    """Check size and hash of what is installed; all of it by default.
+
+    Example:
+      facex models verify
+    """
+    store = Store()
+    problems = []
+    for name in names or [name for name in catalog() if store.installed(name)]:
+        for file in entry(name).files:
+            try:
+                print_result(f"{store.path(name, file)}: as it was taken in")
+            except WeightsError as error:
+                problems.append(error)
+    for problem in problems[:-1]:
+        VOICE.error(problem.message, problem.hint, problem.exit_code)
+    if problems:
+        raise problems[-1]
+
+
+def remove(name: Name) -> None:
+    """Delete weights.
+
+    Example:
+      facex models remove inswapper_128
+    """
+    print_result(f"{name}: {Store().remove(name) / 2**20:.0f} MB became free")
+
+
+def path(name: Name) -> None:
+    """Print where the verified files are.
+
+    Example:
+      facex models path inswapper_128
+    """
+    store = Store()
+    for file in entry(name).files:
+        print_result(str(store.path(name, file)))
+
+
+def _agree(store: Store, item: Entry, accepted: bool) -> None:
+    """Show the licence, and let nothing happen before somebody has accepted it."""
+    if store.accepted(item.name):
+        return
+    terms = f"{item.name}: licence: {item.licence}; its text: {item.licence_url}"
+    sys.stderr.write(f"{terms}\n")
+    if accepted or (sys.stdin.isatty() and typer.confirm("Do you accept it?", err=True)):
+        return
+    raise WeightsError(f"{item.name}: its licence is not accepted", "read it, and repeat with --accept-licence")
