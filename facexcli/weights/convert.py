@@ -1,0 +1,72 @@
+"""Turns a pickle into safetensors, in a child process, which alone ever opens the pickle.
+
+`torch.load(weights_only=True)` refuses everything but tensors and plain containers; should that ever fail to hold, what
+breaks out has no part of the parent's memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from facexcli.errors import WeightsError
+
+_TIMEOUT_S = 900
+
+
+def convert(pickle: Path, safetensors: Path) -> None:
+    """Write the tensors of `pickle` to `safetensors`, nested tables as dotted names; the file appears when whole.
+
+    Raises WeightsError: torch or safetensors is not installed, or the pickle holds more than tensors.
+    """
+    for module in ("torch", "safetensors"):
+        if importlib.util.find_spec(module) is None:
+            hint = "pip install 'facexcli[diffusion]'; or bring the weights as safetensors"
+            raise WeightsError(f"{pickle}: is a pickle, and reading it needs {module}", hint)
+    temporary = safetensors.with_name(f".{safetensors.name}.{secrets.token_hex(4)}.part")
+    command = [sys.executable, "-P", "-m", "facexcli.weights.convert", str(pickle), str(temporary)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        if done.returncode or not temporary.is_file():
+            lines = done.stderr.strip().splitlines() or [f"the converter ended with {done.returncode}"]
+            raise WeightsError(f"{pickle}: cannot be converted: {lines[-1]}", "use only weights that you trust")
+        os.replace(temporary, safetensors)
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(f"{pickle}: is not converted after {_TIMEOUT_S} s", "use another file") from error
+    except OSError as error:
+        raise WeightsError(f"{safetensors} cannot be written: {error.strerror}", "make room there") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _convert_here(pickle: Path, safetensors: Path) -> int:
+    """What the child does."""
+    import torch
+    from safetensors.torch import save_file
+
+    try:
+        loaded = torch.load(pickle, map_location="cpu", weights_only=True)
+    except Exception as error:
+        sys.stderr.write(" ".join(f"refused: {type(error).__name__}: {error}".split())[:300])
+        return 1
+    tensors = {name: value.contiguous().clone() for name, value in _flat(loaded, "") if torch.is_tensor(value)}
+    if not tensors:
+        sys.stderr.write("it holds no tensors")
+        return 1
+    save_file(tensors, str(safetensors))
+    return 0
+
+
+def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in _flat(item, f"{name}.{key}" if name else str(key))]
+    return [(name or "tensor", value)]
+
+
+if __name__ == "__main__":
+    sys.exit(_convert_here(Path(sys.argv[1]), Path(sys.argv[2])))
