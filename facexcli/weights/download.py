@@ -1,7 +1,7 @@
 """Fetches one file over HTTP: resumed where it stopped, checked, in its place only when it is whole.
 
 Proxies come from the environment (HTTPS_PROXY, NO_PROXY), as urllib reads it; HF_TOKEN goes to the hub only, and
-never along a redirect.
+along no redirect to another host.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import http.client
 import os
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +32,7 @@ _RESERVE_BYTES = 64 << 20
 """What a download leaves free on the disk."""
 _DIGITS_OF_SHA256 = 64
 _TOLD_EVERY_S = 0.25
+_NETWORK = (http.client.HTTPException, urllib.error.URLError, ssl.SSLError, ConnectionError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def fetch(source: Source, partial: Path, reporter: Reporter) -> Told:
                     partial.unlink()  # longer than the file now is: start again
                 elif error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR or attempt == _TRIES:
                     raise _refusal(source, error.code) from error
-        except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        except _NETWORK as error:
             if attempt == _TRIES:
                 raise _no_network(source, error, partial) from error
         except OSError as error:
@@ -92,7 +94,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self.headers.append(headers)
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise urllib.error.URLError(f"redirected to an unprotected address, {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        token = req.unredirected_hdrs.get("Authorization")
+        if following and token and (following.type, following.host) == (req.type, req.host):
+            following.add_unredirected_header("Authorization", token)  # a repository that was renamed
+        return following
 
 
 def _fetch_once(source: Source, partial: Path, reporter: Reporter) -> Told:

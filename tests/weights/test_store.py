@@ -175,6 +175,16 @@ def test_the_token_goes_to_the_hub_and_not_along_a_redirect(
     assert lock["weights"]["swap"]["revision"] == "c0ffee"
 
 
+def test_the_token_follows_a_repository_that_was_renamed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    host.answers, host.headers = ["redirect"], {"X-Repo-Commit": "c0ffee"}
+    monkeypatch.setenv("HF_ENDPOINT", host.address.replace("127.0.0.1", "localhost"))
+    _store(tmp_path).pull("swap")
+    assert [headers["Authorization"] for _, headers in host.asked] == ["Bearer secret", "Bearer secret"]
+
+
 def test_the_token_goes_to_no_other_host(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     _store(tmp_path, repository=None, revision=None, url=f"{host.address}/swap.onnx").pull("swap")
