@@ -10,6 +10,7 @@ import typer
 
 from facexcli.cli.console import VOICE, print_json, print_result, reporting
 from facexcli.errors import WeightsError
+from facexcli.events import Informed
 from facexcli.weights.catalog import EMBEDDED, Entry, catalog, entry
 from facexcli.weights.store import Store
 
@@ -74,6 +75,9 @@ def pull(name: Name, accept_licence: Accept = False) -> None:
     with reporting() as reporter:
         for file in store.pull(name, reporter):
             print_result(str(file))
+        for other in _companions(entry(name)):
+            if not store.installed(other):
+                reporter.emit(Informed(f"{name} works with {other}, which is not installed: facex models pull {other}"))
 
 
 def add(
@@ -130,6 +134,12 @@ def path(name: Name) -> None:
     store = Store()
     for file in entry(name).files:
         print_result(str(store.path(name, file)))
+
+
+def _companions(item: Entry) -> tuple[str, ...]:
+    """What a swapper takes its identities from."""
+    converter = item.facts.get("embedding_converter")
+    return ("buffalo_l", *([converter] if converter else [])) if item.kind == "swapper" else ()
 
 
 def _agree(store: Store, item: Entry, accepted: bool) -> None:

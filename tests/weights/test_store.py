@@ -364,7 +364,9 @@ def test_the_commands_ask_for_the_licence_and_tell_what_is_there(
     assert main(["models", "pull", "inswapper_128"]) == 5
     assert "non-commercial" in capsys.readouterr().err and not host.asked
     assert main(["models", "pull", "inswapper_128", "--accept-licence"]) == 0
-    path = capsys.readouterr().out.strip()
+    said = capsys.readouterr()
+    path = said.out.strip()
+    assert "works with buffalo_l" in said.err
     assert main(["models", "verify"]) == 0
     assert main(["models", "path", "inswapper_128"]) == 0
     assert path in capsys.readouterr().out
