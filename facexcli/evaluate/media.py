@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from facexcli.engines.registry import open_engine
@@ -39,7 +40,15 @@ if TYPE_CHECKING:
     from facexcli.engines.base import Engine
     from facexcli.types import Analysis, Track
 
-ENGINES = ("unchanged", "mesh")
+RENDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "media alone": ("--engine", "unchanged", "--occlusion", "off"),
+        "unchanged": ("--engine", "unchanged"),
+        "mesh": ("--engine", "mesh"),
+    }
+)
+"""What is timed beside a transcode. Where occlusion is looked for, a face is learnt first, and judged in each frame."""
+_STAGED = ("unchanged", "mesh")
 _ENCODE = EncodeOptions(codec="h264", crf=18, preset="veryfast")
 _FRAMES_BYTES = 600_000_000
 """What the frames of a stage-by-stage pass, decoded and painted, may take."""
@@ -47,7 +56,7 @@ _FRAMES_BYTES = 600_000_000
 
 @dataclass(frozen=True, slots=True)
 class MediaRow:
-    """A clip, transcoded by ffmpeg (None where it is not installed) and rendered by each engine: medians.
+    """A clip, transcoded by ffmpeg (None where it is not installed) and rendered in each way of `RENDERS`: medians.
 
     stages: CPU milliseconds a frame by engine and stage, each stage by itself. ratio: wall time over ffmpeg's, the
     median over the rounds of what was measured in the same round.
@@ -75,17 +84,17 @@ def bench_media(source: Path, clip: Path, folder: Path, repeats: int) -> MediaRo
     ffmpeg = shutil.which("ffmpeg")
     rounds: list[dict[str, ProcessCost]] = []
     for _ in range(repeats):
-        costs = {name: process_cost(_render_command(source, clip, folder, faces, name)) for name in ENGINES}
+        costs = {name: process_cost(_render_command(source, clip, folder, faces, name)) for name in RENDERS}
         if ffmpeg:
             costs["ffmpeg"] = process_cost([ffmpeg, *transcode_arguments(clip, folder / "transcode.mp4")])
         rounds.append(costs)
     medians = {name: median_cost([costs[name] for costs in rounds]) for name in rounds[0]}
     ratios = {
         name: statistics.median(costs[name].wall_s / costs["ffmpeg"].wall_s for costs in rounds)
-        for name in ENGINES
+        for name in RENDERS
         if ffmpeg
     }
-    stages = {name: stage_costs(source, clip, analysis, name, folder) for name in ENGINES}
+    stages = {name: stage_costs(source, clip, analysis, name, folder) for name in _STAGED}
     return MediaRow(
         info.frame_count_from_header or 0,
         info.display_height_px,
@@ -159,8 +168,8 @@ def _painter(
     return Painter(engine, recipe_named("swap"), Look(), shape, clock, occlusion=occlusion), faces
 
 
-def _render_command(source: Path, clip: Path, folder: Path, faces: Path, engine_name: str) -> list[str]:
-    files = [str(source), str(clip), "-o", str(folder / f"{engine_name}.mp4"), "--analysis", str(faces)]
+def _render_command(source: Path, clip: Path, folder: Path, faces: Path, name: str) -> list[str]:
+    files = [str(source), str(clip), "-o", str(folder / "render.mp4"), "--analysis", str(faces)]
     encode = ["--codec", "h264", "--crf", str(_ENCODE.crf), "--encoder-preset", _ENCODE.preset]
     quiet = ["--overwrite", "--progress", "none"]
-    return [sys.executable, "-m", "facexcli", "swap", *files, "--engine", engine_name, *encode, *quiet]
+    return [sys.executable, "-m", "facexcli", "swap", *files, *RENDERS[name], *encode, *quiet]
