@@ -77,13 +77,22 @@ def open_engine(name: str, recipe_name: str, options: EngineOptions | None = Non
     """
     factories = engine_factories()
     if name == "auto":
-        return EngineChoice(_checked(factories["mesh"](), recipe_name), "the embedded engine; it needs no weights")
+        engine = _configured(factories["mesh"](), options)
+        return EngineChoice(_checked(engine, recipe_name), "the embedded engine; it needs no weights")
     if name not in factories:
         raise unknown_name("engine", name, [*factories, "auto"])
-    engine = factories[name]()
-    if options is not None and isinstance(engine, Configurable):
-        engine.configure(options)
+    engine = _configured(factories[name](), options)
     return EngineChoice(_checked(engine, recipe_name), "asked for with --engine")
+
+
+def _configured(engine: Engine, options: EngineOptions | None) -> Engine:
+    if options is None:
+        return engine
+    if isinstance(engine, Configurable):
+        engine.configure(options)
+    elif options.weights is not None:
+        raise UsageError(f"engine {engine.spec.name!r} takes no --weights", "name the one that does with --engine")
+    return engine
 
 
 def _checked(engine: Engine, recipe_name: str) -> Engine:

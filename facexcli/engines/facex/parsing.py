@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from facexcli.engines.facex.config import REGIONS
-from facexcli.fusion.mask import FEATURES, face_outline, face_unit_px, fill, forehead_points, region_masks
+from facexcli.fusion.mask import FEATURES, face_outline, fill, forehead_points, region_masks
+from facexcli.fusion.skin import fit_skin, skin_distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,14 @@ _CELEBAMASK: Mapping[str, tuple[int, ...]] = MappingProxyType(
 
 _GRAB_SIDE = 96
 _GRAB_STEPS = 2
+_SIDE = 4
+"""Columns at the left and the right of the picture, of `_GRAB_SIDE`."""
+_ARC, _HOOD, _END = 1.25, 1.6, 1.8
+"""The outline of the face, grown about the bridge of the nose: to where hair is, to its usual end and to its last."""
+_UNLIKE = 2.5
+"""Standard deviations from the skin's colours."""
+_LEAST_CELLS = 20
+"""A mixture of five Gaussians needs some pixels to be fitted to."""
 
 
 class RegionParser(Protocol):
@@ -93,26 +102,28 @@ def _ears(landmarks_px: Array, size_px: int) -> Array:
 def _hair(rgb: Array, landmarks_px: Array) -> Array:
     """Where hair is, above and beside the face: float32 (S, S), 0 or 1.
 
-    GrabCut (Rother et al. 2004) starts with a band over the forehead as hair, and with the picture's upper corners and
-    what lies under the chin as anything else.
+    GrabCut (Rother et al. 2004) on what lies above the nose's base. An arc over the forehead is hair where it does not
+    have the colours of the face's skin; the face and what is far from it is not; a hood about the head may be.
     """
-    scale = _GRAB_SIDE / rgb.shape[0]
-    small = cv2.resize(rgb, (_GRAB_SIDE, _GRAB_SIDE), interpolation=cv2.INTER_AREA)
-    points = landmarks_px * scale
-    unit = face_unit_px(points)
-    trimap = np.full(small.shape[:2], cv2.GC_PR_BGD, np.uint8)
-    crown = forehead_points(points, 15)
-    up = points[27] - points[8]
-    up = up / np.linalg.norm(up)
-    band = np.vstack([crown + 0.1 * unit * up, (crown + 0.45 * unit * up)[::-1]])
-    trimap[fill(band, _GRAB_SIDE) > 127] = cv2.GC_PR_FGD
-    trimap[fill(face_outline(points), _GRAB_SIDE) > 127] = cv2.GC_BGD
-    below = (np.indices(trimap.shape)[::-1] - points[8][:, None, None]).transpose(1, 2, 0) @ up < 0
-    trimap[below] = cv2.GC_BGD
-    trimap[:2] = trimap[:, :2] = trimap[:, -2:] = cv2.GC_BGD
-    if not (trimap == cv2.GC_PR_FGD).any():
-        return np.zeros(rgb.shape[:2], np.float32)
+    points = landmarks_px * (_GRAB_SIDE / rgb.shape[0])
+    rows = int(np.clip(points[33, 1], 0, _GRAB_SIDE))
+    found = np.zeros((_GRAB_SIDE, _GRAB_SIDE), np.float32)
+    bridge, crown, face = points[27], forehead_points(points, 15), face_outline(points)
+
+    def within(growth: float, outline: Array) -> Array:
+        return np.asarray(fill(bridge + growth * (outline - bridge), _GRAB_SIDE) > 127)
+
+    trimap = np.where(within(_HOOD, crown), np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
+    unlike_skin = skin_distance(rgb, fit_skin(rgb, landmarks_px), _GRAB_SIDE) > _UNLIKE
+    trimap[within(_ARC, crown) & ~within(1.05, crown) & unlike_skin] = cv2.GC_FGD
+    trimap[within(0.95, face)] = cv2.GC_BGD
+    trimap[:, :_SIDE] = trimap[:, -_SIDE:] = cv2.GC_BGD
+    trimap[~within(_END, face)] = cv2.GC_BGD
+    trimap = np.ascontiguousarray(trimap[:rows])
+    if (trimap == cv2.GC_FGD).sum() < _LEAST_CELLS:
+        return np.zeros(rgb.shape[:2], np.float32)  # bald, or under a hat of the skin's colour
+    small = np.ascontiguousarray(cv2.resize(rgb, found.shape, interpolation=cv2.INTER_AREA)[:rows])
     cv2.setRNGSeed(0)
     cv2.grabCut(small, trimap, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), _GRAB_STEPS, cv2.GC_INIT_WITH_MASK)
-    hair = np.where(trimap == cv2.GC_PR_FGD, np.float32(1), np.float32(0))
-    return np.asarray(cv2.resize(hair, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST))
+    found[:rows] = (trimap == cv2.GC_PR_FGD) | (trimap == cv2.GC_FGD)
+    return np.asarray(cv2.resize(found, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from facexcli.cli.app import main  # noqa: E402
 from facexcli.engines.base import EngineOptions  # noqa: E402
 from facexcli.engines.facex.config import PRESETS  # noqa: E402
 from facexcli.engines.facex.engine import FaceXEngine  # noqa: E402
 from facexcli.engines.facex.ford import embedded_decomposer  # noqa: E402
 from facexcli.engines.registry import open_engine  # noqa: E402
 from facexcli.errors import NoFaceError, UsageError, WeightsError  # noqa: E402
+from facexcli.media.probe import probe  # noqa: E402
+from facexcli.media.reader import FrameReader  # noqa: E402
 from facexcli.recipes import recipe_named, with_regions  # noqa: E402
 from facexcli.types import Crop, EditRequest, Motion  # noqa: E402
 
@@ -172,6 +176,20 @@ def test_without_weights_there_is_one_clear_line(tmp_path: Path, crop: CropMaker
         open_engine("facex", "swap", EngineOptions(weights=tmp_path / "nothing.safetensors"))
 
 
+def test_weights_for_an_engine_that_takes_none_are_not_passed_over(checkpoint: Path) -> None:
+    for name in ("auto", "mesh"):
+        with pytest.raises(UsageError, match="takes no --weights") as caught:
+            open_engine(name, "swap", EngineOptions(weights=checkpoint))
+        assert "--engine" in caught.value.hint
+
+
+def test_without_torch_there_is_one_clear_line(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facexcli.engines.facex.engine.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="torch") as caught:
+        open_engine("facex", "swap", EngineOptions(weights=checkpoint))
+    assert "facexcli[diffusion]" in caught.value.hint
+
+
 def test_the_crop_is_the_checkpoints(checkpoint: Path) -> None:
     choice = open_engine("facex", "swap", EngineOptions(weights=checkpoint))
     assert choice.engine.spec.crop_sizes_px == (64,)
@@ -187,3 +205,30 @@ def test_no_source_is_an_error_before_weights_are(crop: CropMaker) -> None:
 def test_a_network_of_the_papers_extractors_does_not_take_stand_ins() -> None:
     with pytest.raises(WeightsError, match="ArcFace"):
         embedded_decomposer(PRESETS["sd15"])
+
+
+def lumas(path: Path, count: int = 3) -> list[Any]:
+    with FrameReader(path, probe(path)) as frames:
+        return [frame.planes[0].copy() for frame in islice(frames, count)]
+
+
+def test_a_clip_is_swapped_and_reenacted_from_the_command_line(
+    checkpoint: Path, eval_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, portrait = str(eval_data / "talking" / "grid_brbk7n.mpg"), str(eval_data / "london" / "033_neutral.jpg")
+    options = ["--engine", "facex", "--weights", str(checkpoint), "--steps", "2", "--trim", "#0..#3", "-q"]
+    frames = []
+    for run in ("one", "two"):
+        out = tmp_path / f"{run}.mkv"
+        assert main(["swap", portrait, clip, *options, "--codec", "ffv1", "-o", str(out)]) == 0, capsys.readouterr().err
+        frames.append(lumas(out))
+    original = lumas(Path(clip), 1)[0]
+    assert len(frames[0]) == 3
+    np.testing.assert_array_equal(frames[0], frames[1])
+    changed = np.abs(frames[0][0].astype(int) - original) > 0
+    assert 0.01 < changed.mean() < 0.5, "the face is new, and the rest is the decoder's own"
+    moving = tmp_path / "moving.mkv"
+    assert main(["reenact", portrait, "--driving", clip, *options, "-o", str(moving)]) == 0
+    assert probe(moving).kind == "video"
+    assert main(["swap", portrait, clip, "--engine", "facex", "-o", str(tmp_path / "no.mkv")]) == 5
+    assert "--weights" in capsys.readouterr().err and not (tmp_path / "no.mkv").exists()
