@@ -98,11 +98,6 @@ class FaceXConfig(_Part):
         """dlib's one descriptor is spread over four tokens, so that attention has more than one place to look."""
         return 49 if self.perception == "paper" else 4
 
-    @property
-    def training_name(self) -> str:
-        """What a message calls the networks that this one is built upon."""
-        return {"sd15": "stable-diffusion-v1-5", "sd21": "stable-diffusion-2-1"}.get(self.name, self.name)
-
     def unet_arguments(self) -> dict[str, Any]:
         """For `UNet2DConditionModel`."""
         shape, below = self.unet, len(self.unet.channels) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ pytest.importorskip("diffusers")
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from facexcli.engines.facex.backbone import checkpoint_of, load_backbone, load_network  # noqa: E402
+from facexcli.engines.facex.backbone import _PULLED, checkpoint_of, load_backbone, load_network  # noqa: E402
 from facexcli.engines.facex.checkpoint import fingerprint, load_checkpoint, read_config, save_checkpoint  # noqa: E402
 from facexcli.engines.facex.config import PRESETS, UNetShape  # noqa: E402
 from facexcli.errors import OutputError, WeightsError  # noqa: E402
+from facexcli.weights.catalog import catalog  # noqa: E402
+from facexcli.weights.store import Store  # noqa: E402
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -161,21 +164,33 @@ def backbone(network: Any, tmp_path: Path) -> Path:
 
 
 def test_a_missing_backbone_names_what_brings_it(network: Any, tmp_path: Path) -> None:
+    network.config = network.config.model_copy(update={"name": "sd15"})
     with pytest.raises(WeightsError, match="unet: missing") as caught:
-        load_backbone(network, tmp_path)
-    assert caught.value.hint.startswith("facex models pull")
+        load_backbone(network, tmp_path, Store(tmp_path / "store"))
+    assert caught.value.hint == "facex models pull stable_diffusion_v1_5"
+    network.config = network.config.model_copy(update={"name": "sd21"})
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(network, tmp_path, Store(tmp_path / "store"))
+    assert "pull" not in caught.value.hint, "nothing in the catalog brings that UNet"
+
+
+def test_what_is_to_be_pulled_is_in_the_catalog() -> None:
+    for names in _PULLED.values():
+        assert set(names.values()) <= set(catalog())
 
 
 def test_another_kind_of_unet_is_told_apart(network: Any, backbone: Path) -> None:
-    config = json.loads((backbone / "unet" / "config.json").read_text())
-    (backbone / "unet" / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 32}))
-    with pytest.raises(WeightsError, match=r"unet: .*"):
-        load_backbone(network, backbone)
-    other = network.config.model_copy(update={"width": 99})
-    (backbone / "unet" / "config.json").write_text(json.dumps(config))
-    network.config = other
+    network.config = network.config.model_copy(update={"width": 99})
     with pytest.raises(WeightsError, match="cross_attention_dim is 64, tiny needs 99"):
         load_backbone(network, backbone)
+
+
+def test_a_unet_whose_weights_do_not_fit_its_configuration_is_refused(network: Any, backbone: Path) -> None:
+    config = json.loads((backbone / "unet" / "config.json").read_text())
+    (backbone / "unet" / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 32}))
+    with pytest.raises(WeightsError, match="unet: not a UNet2DConditionModel") as caught:
+        load_backbone(network, backbone)
+    assert "\n" not in caught.value.message
 
 
 def test_a_damaged_backbone_is_refused(network: Any, backbone: Path) -> None:
@@ -183,3 +198,20 @@ def test_a_damaged_backbone_is_refused(network: Any, backbone: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:200])
     with pytest.raises(WeightsError, match="not a UNet2DConditionModel"):
         load_backbone(network, backbone)
+
+
+def test_a_backbone_in_the_store_is_verified_and_taken(network: Any, tmp_path: Path) -> None:
+    """The tiny UNet under the name of the big one; the VAE, which comes next, is then what is missing."""
+    network.unet.save_pretrained(tmp_path / "given" / "unet")
+    known = catalog()["stable_diffusion_v1_5"]
+    store = Store(tmp_path / "store", {**catalog(), known.name: replace(known, sha256={}, size_bytes={})})
+    store.add(known.name, tmp_path / "given")
+    expected = {name: tensor.clone() for name, tensor in network.unet.state_dict().items()}
+    for parameter in network.unet.parameters():
+        parameter.zero_()
+    network.config = network.config.model_copy(update={"name": "sd15"})
+    with pytest.raises(WeightsError, match="vae: missing") as caught:
+        load_backbone(network, tmp_path, store)
+    assert caught.value.hint == "facex models pull sd_vae_ft_mse"
+    for name, tensor in network.unet.state_dict().items():
+        assert torch.equal(tensor, expected[name])
