@@ -158,6 +158,12 @@ class ComputeSettings(_Group):
     cache_mb: Annotated[int, Flag("--cache", "Sampling and compute", "MB")] = Field(
         default=1000, ge=0, le=10**7, description="room for faces that were found, for the next run; 0 keeps none"
     )
+    segment_s: Annotated[float, Flag("--segment", "Sampling and compute", "SECONDS")] = Field(
+        default=10.0, ge=0, le=86400, description="a longer video is rendered in parts that outlive a crash; 0 in one"
+    )
+    workers: Annotated[int, Flag("--workers", "Sampling and compute", "N")] = Field(
+        default=1, ge=1, le=256, description="processes that render parts side by side"
+    )
 
 
 class RangeSettings(_Group):

@@ -5,6 +5,7 @@ The pipeline is imported when there is something to do, not for a help text or a
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,8 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="print the plan as
 PlanOption = Annotated[
     Path | None, typer.Option("--plan", metavar="FILE", help="run a plan that --dry-run printed, and nothing else")
 ]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="begin anew where OUT.facex/ holds parts of an earlier run")]
+KeepWorkOption = Annotated[bool, typer.Option("--keep-work", help="keep OUT.facex/ also when the result is complete")]
 
 
 def execute(
@@ -53,6 +56,8 @@ def execute(
     overwrite: bool,
     dry_run: bool,
     report: Path | None,
+    fresh: bool = False,
+    keep_work: bool = False,
 ) -> None:
     """Run the plan of `plan_file`, or the one that `make_plan` makes; print it instead for a dry run.
 
@@ -60,9 +65,10 @@ def execute(
     none is allowed with one. `make_plan` gets the file that `moving` names, which may be standard input, and the place
     that `output` names. Raises what the run raises, and UsageError.
     """
+    run = partial(_run_or_show, fresh=fresh, keep_work=keep_work)
     if plan_file is not None:
         _forbid({**given, **dict.fromkeys(choices.options, True)})
-        _run_or_show(_load(plan_file, task, choices), choices, None, report, overwrite, dry_run)
+        run(_load(plan_file, task, choices), choices, None, report, overwrite, dry_run)
         return
     _require(given, task)
     assert moving is not None and output is not None
@@ -73,16 +79,24 @@ def execute(
     with piped_input(moving) as source:
         from facexcli.media.picture_files import output_path
 
-        _run_or_show(make_plan(source.path, output_path(output)), choices, source, report, overwrite, dry_run)
+        run(make_plan(source.path, output_path(output)), choices, source, report, overwrite, dry_run)
 
 
 def _run_or_show(
-    plan: Plan, choices: Choices, source: Input | None, report: Path | None, overwrite: bool, dry_run: bool
+    plan: Plan,
+    choices: Choices,
+    source: Input | None,
+    report: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    *,
+    fresh: bool,
+    keep_work: bool,
 ) -> None:
     if dry_run:
         print_result(plan.model_dump_json(indent=2))
         return
-    from facexcli.pipeline.run import run
+    from facexcli.batch.resume import run_resumable
 
     to_standard_output = is_standard(plan.output)
     if to_standard_output:
@@ -91,7 +105,7 @@ def _run_or_show(
         _check_report(report, plan, overwrite)
     with reporting() as screen:
         reporter = source.reporter(screen) if source else screen
-        result = run(plan, reporter=reporter, overwrite=overwrite)
+        result = run_resumable(plan, reporter, overwrite, fresh=fresh, keep_work=keep_work)
         if report is not None:
             _report(result, report, overwrite, reporter, source)
     VOICE.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stage_s.items()))

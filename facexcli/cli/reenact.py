@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, ReportOption, execute
+from facexcli.cli.edit import (
+    DryRunOption,
+    FreshOption,
+    KeepWorkOption,
+    OutputOption,
+    OverwriteOption,
+    PlanOption,
+    ReportOption,
+    execute,
+)
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
 
@@ -38,6 +47,8 @@ def reenact(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     report: ReportOption = None,
+    fresh: FreshOption = False,
+    keep_work: KeepWorkOption = False,
     *,
     choices: Choices,
 ) -> None:
@@ -62,4 +73,4 @@ def reenact(
 
     given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving, "-o OUT": output}
     execute("reenact", make_plan, choices, given=given, moving=driving, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=report)  # fmt: skip
+            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import DryRunOption, OutputOption, OverwriteOption, PlanOption, ReportOption, execute
+from facexcli.cli.edit import (
+    DryRunOption,
+    FreshOption,
+    KeepWorkOption,
+    OutputOption,
+    OverwriteOption,
+    PlanOption,
+    ReportOption,
+    execute,
+)
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
 
@@ -35,6 +44,8 @@ def swap(
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
     report: ReportOption = None,
+    fresh: FreshOption = False,
+    keep_work: KeepWorkOption = False,
     *,
     choices: Choices,
 ) -> None:
@@ -65,4 +76,4 @@ def swap(
     if choices.settings.people.map and not sources:
         del given["SOURCE"]
     execute("swap", make_plan, choices, given=given, moving=target, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=report)  # fmt: skip
+            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import queue
 import threading
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import av
@@ -20,14 +22,15 @@ from facexcli.media.convert import EncoderFormat
 from facexcli.media.encoders import CONTAINERS, EncodeOptions, VideoFormat, choose_encoder
 from facexcli.media.gif import add_comment
 from facexcli.media.mp4 import prepare_mp4
+from facexcli.media.packets import PacketWriter, read_packets
 from facexcli.media.pipe import STANDARD, StandardOutput, container_suffix
 from facexcli.media.streams import StreamCopier
 from facexcli.media.video_stream import add_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
+    from typing import BinaryIO
 
     from facexcli.media.atomic import Finish
     from facexcli.types import Frame
@@ -50,6 +53,7 @@ class VideoWriter:
         start_s: the time, on the clock of the frames and of `audio_from`, that becomes 0; None keeps all time stamps.
         stop_s: where other streams end, on the same clock.
         tags: metadata to write beside that of the input.
+        packets_to: where the encoded packets go instead of `path`, for `write_packets` of another writer for `path`.
         finish: gets the finished file before it gets its name; not called for standard output.
 
     Raises OutputError where the place cannot be written or the container is not known, UsageError for an encoder, a
@@ -67,6 +71,7 @@ class VideoWriter:
         stop_s: Fraction | None = None,
         tags: Mapping[str, str] | None = None,
         finish: Finish | None = None,
+        packets_to: Path | None = None,
     ) -> None:
         options = options or EncodeOptions()
         suffix = container_suffix(path)
@@ -90,14 +95,19 @@ class VideoWriter:
         self._tick_s = 1 / video.frame_rate if self._constant_rate else video.time_base
         self._last_tick = -1
         self._last_pts = 0
-        self._queue: queue.Queue[Frame | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
+        self._queue: queue.Queue[Frame | Path | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
         self._written = 0
         self._done = False
-        self._file = StandardOutput() if path == STANDARD else AtomicFile(path)
+        self._last_dts: int | None = None
+        self._packets_to: PacketWriter | None = None
+        self._packet_file: BinaryIO | None = None
+        self._file = StandardOutput() if path == STANDARD else AtomicFile(packets_to or path)
+        # A part has no container of its own, but the encoder is set up as for the whole.
+        url = self._file.url if packets_to is None else os.devnull
         try:
-            self._container = av.open(self._file.url, "w", format=CONTAINERS[suffix])
+            self._container = av.open(url, "w", format=CONTAINERS[suffix])
             self._stream, self._encoder = add_video(self._container, video, self.choice, self._tick_s)
             if audio_from is not None and options.audio == "copy":
                 self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
@@ -106,6 +116,9 @@ class VideoWriter:
             if CONTAINERS[suffix] in ("mp4", "mov"):
                 self.warnings.extend(prepare_mp4(self._container, video.time_base))
             self._container.start_encoding()
+            if packets_to is not None and isinstance(self._file, AtomicFile):
+                self._packet_file = self._file.temporary.open("wb")
+                self._packets_to = PacketWriter(self._packet_file, self._tick_s)
         except BaseException as error:
             self._close()
             self._file.discard()
@@ -120,6 +133,13 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Hand over the next frame, waiting while the queue is full. Raises what went wrong in the encoder so far."""
+        self._put(frame)
+
+    def write_packets(self, part: Path) -> None:
+        """Hand over the next part that was encoded already, by a writer with `packets_to`; all parts or none are."""
+        self._put(part)
+
+    def _put(self, frame: Frame | Path) -> None:
         while True:
             if self._error is not None:
                 raise self._translated(self._error) from self._error
@@ -181,7 +201,10 @@ class VideoWriter:
                 if frame is None:
                     self._finish()
                     return
-                self._encode(frame)
+                if isinstance(frame, Path):
+                    self._join(frame)
+                else:
+                    self._encode(frame)
         except BaseException as error:  # whatever it is, the caller has to see it
             self._error = error
         finally:
@@ -202,6 +225,17 @@ class VideoWriter:
         self._mux(self._encoder.encode(native))
         self._written += 1
 
+    def _join(self, part: Path) -> None:
+        for packet in read_packets(part):
+            if self._last_dts is not None and packet.dts <= self._last_dts:
+                # Each part begins with the delay of its encoder; where frames are uneven, two may overlap.
+                packet.dts = self._last_dts + 1
+            self._last_dts = packet.dts
+            self._mux([packet])
+            self._written += 1
+            if self._cancelled.is_set():
+                return
+
     def _times(self, frame: Frame) -> tuple[int, Fraction, int]:
         """(pts, time base, duration) in the output."""
         pts = frame.pts - self._shift
@@ -211,7 +245,14 @@ class VideoWriter:
         return self._last_tick, self._tick_s, 1
 
     def _finish(self) -> None:
-        self._mux(self._encoder.encode(None))
+        if self._last_dts is None:  # an encoder that had no frame has nothing to flush
+            self._mux(self._encoder.encode(None))
+        if self._packet_file is not None:
+            self._packet_file.flush()
+            os.fsync(self._packet_file.fileno())
+            self._packet_file.close()
+            self.warnings.extend(self._convert.warnings)
+            return
         if self._copier is not None:
             known = len(self._copier.warnings)
             self._copier.finish()
@@ -227,6 +268,9 @@ class VideoWriter:
             if not 0 <= (packet.pts - packet.dts) * packet.time_base <= _LONGEST_REORDERING_S:
                 # x265 leaves the decoding time of a video of one or two frames to chance; nothing is reordered there.
                 packet.dts = packet.pts
+            if self._packets_to is not None:
+                self._packets_to.write(packet)
+                continue
             if self._copier is not None:
                 self._copier.advance(Fraction(packet.dts * packet.time_base))
             self._container.mux_one(packet)
@@ -234,6 +278,8 @@ class VideoWriter:
     def _close(self) -> None:
         if self._copier is not None:
             self._copier.close()
+        if self._packet_file is not None:
+            self._packet_file.close()
         container = getattr(self, "_container", None)
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):

@@ -31,12 +31,15 @@ class LabelledSink:
     """Passes frames on, with the label in them for as long as it is wanted.
 
     `pixel_aspect` is the width of a pixel by its height: letters keep their shape where pixels are not square.
+    `start_s` is the time of the first frame of all; None for that of the first one that is written here.
     """
 
-    def __init__(self, sink: FrameSink, label: LabelSettings, pixel_aspect: float) -> None:
+    def __init__(
+        self, sink: FrameSink, label: LabelSettings, pixel_aspect: float, start_s: Fraction | None = None
+    ) -> None:
         self._sink, self._label, self._pixel_aspect = sink, label, pixel_aspect
         self._shown_s = Fraction(str(label.seconds))  # as it was typed: a frame that begins then is without it
-        self._start_s: Fraction | None = None
+        self._start_s = start_s
 
     def write(self, frame: Frame) -> None:
         """See `FrameSink`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from facexcli.errors import InputError, OutputError, UsageError
@@ -14,7 +14,7 @@ from facexcli.media.atomic import AtomicFile
 from facexcli.media.frames import SRGB
 from facexcli.media.image import color_profile, write_image
 from facexcli.media.picture_files import PicturePattern, PictureWriter
-from facexcli.media.pipe import STANDARD
+from facexcli.media.pipe import STANDARD, container_suffix
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.media.sequence import members
@@ -23,22 +23,24 @@ from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
 from facexcli.pipeline.labelling import LabelledSink, check_label
 from facexcli.pipeline.marking import left_behind
 from facexcli.pipeline.painter import Job
+from facexcli.pipeline.parts import JOINED, MakeJobs, total_counts
 from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
 from facexcli.settings import EncodeSettings, parse_rate, parse_trim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from facexcli.media.atomic import Finish
     from facexcli.pipeline.marking import Marking
     from facexcli.pipeline.painter import Painter
     from facexcli.pipeline.parallel import StageClock
+    from facexcli.pipeline.parts import Parts, Segment
     from facexcli.pipeline.plan import Plan
-    from facexcli.pipeline.render import FrameSink
+    from facexcli.pipeline.render import FrameSink, Progress
     from facexcli.settings import Settings
-    from facexcli.types import Frame, MediaInfo
+    from facexcli.types import Frame, MediaInfo, Shot
 
 
 class Output:
@@ -47,31 +49,51 @@ class Output:
     edited = True
 
     def __init__(
-        self, plan: Plan, timeline: MediaInfo, reporter: Reporter, clock: StageClock, marking: Marking
+        self,
+        plan: Plan,
+        timeline: MediaInfo,
+        reporter: Reporter,
+        clock: StageClock,
+        marking: Marking,
+        parts: Parts | None = None,
     ) -> None:
+        self._parts = parts
         self._plan, self._timeline, self._reporter, self._clock = plan, timeline, reporter, clock
         self._marking = marking
         check_label(plan.settings.label)
         self._start, self._stop = parse_trim(plan.settings.range.trim)
 
     def write(
-        self, video: VideoFormat, make_jobs: Callable[[Iterator[Frame]], Iterator[Job]], painter: Painter
+        self,
+        video: VideoFormat,
+        make_jobs: MakeJobs,
+        painter: Painter,
+        shots: Sequence[Shot] = (),
     ) -> RenderCounts:
-        """Decode the timeline's range, paint it, encode it. Raises InputError for a range without a frame."""
+        """Decode the timeline's range, paint it, encode it. Raises InputError for a range without a frame.
+
+        With the `shots` of the timeline it may be done in parts, where somebody keeps them.
+        """
         info = self._timeline
         with FrameReader(info.path, info, start=self._start, stop=self._stop) as reader:
             first = next(reader, None)
             if first is None:
                 raise InputError(f"{info.path}: there is no frame in {self._plan.settings.range.trim}",
                                  "look at its length with `facex faces`")  # fmt: skip
-            jobs = make_jobs(chain((first,), reader))
+            segments = self._cut(first, shots)
             told = self._marking.warnings if self.edited else []
             self._tell(told)  # before the work, so that it can be stopped
-            counts = self._written(video, first, jobs, painter)
+            if len(segments) > 1:
+                reader.close()
+                counts = self._in_parts(segments, video, first, make_jobs, painter)
+            else:
+                counts = self._written(video, first, make_jobs(chain((first,), reader)), painter)
         self._warn(reader.warnings)  # complete now, also where the jobs ended before the frames did
         if self.edited:
             self._marking.commit()
             self._tell(self._marking.warnings[len(told) :])
+        if self._parts is not None:
+            self._parts.finish()
         return counts
 
     def _written(self, video: VideoFormat, first: Frame, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
@@ -120,16 +142,7 @@ class Output:
 
     def _video(self, video: VideoFormat, first: Frame, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
         start_s, stop_s = self._range_s(first)
-        with VideoWriter(
-            self._plan.output,
-            video,
-            encode_options(self._plan.settings),
-            audio_from=self._timeline.path if self._timeline.kind == "video" else None,
-            start_s=start_s,
-            stop_s=stop_s,
-            tags=self._marking.tags if self.edited else {},
-            finish=self._finish,
-        ) as writer:
+        with self._writer(video, start_s, stop_s) as writer:
             self._reporter.emit(Informed(f"encoder {writer.encoder}"))
             told = len(writer.warnings)
             self._warn(writer.warnings)  # before the work, so that it can be stopped
@@ -138,6 +151,79 @@ class Output:
                 writer.commit()
             self._warn(writer.warnings[told:])
         return counts
+
+    def _cut(self, first: Frame, shots: Sequence[Shot]) -> Sequence[Segment]:
+        if self._parts is None or not shots or container_suffix(self._plan.output) not in JOINED:
+            return ()
+        stop = self._stop if isinstance(self._stop, int) else shots[-1].stop
+        return self._parts.cut(
+            first.index, min(stop, shots[-1].stop), self._timeline.frame_rate or Fraction(25), [s.start for s in shots]
+        )
+
+    def _in_parts(
+        self, segments: Sequence[Segment], video: VideoFormat, first: Frame, make_jobs: MakeJobs, painter: Painter
+    ) -> RenderCounts:
+        """Render each part into a file of its own, and copy their packets into one."""
+        assert self._parts is not None
+        start_s, stop_s = self._range_s(first)
+        progress = _OfAllParts(self._progress())
+
+        def encode(segment: Segment, path: Path) -> RenderCounts:
+            return self._encode_part(segment, path, video, (start_s, first.time_s), make_jobs, painter, progress)
+
+        parts = self._parts.render(segments, encode)
+        progress.finish_all()
+        with self._writer(video, start_s, stop_s) as writer, self._clock.measure("finish"):
+            for path, counts in parts:
+                if counts.frames:
+                    writer.write_packets(path)
+            writer.commit()
+            self._warn(writer.warnings)
+        return total_counts([counts for _, counts in parts])
+
+    def _encode_part(
+        self,
+        segment: Segment,
+        path: Path,
+        video: VideoFormat,
+        begin_s: tuple[Fraction | None, Fraction],
+        make_jobs: MakeJobs,
+        painter: Painter,
+        progress: Progress,
+    ) -> RenderCounts:
+        """`begin_s`: the time that becomes 0, None for no change; and that of the first frame of all parts."""
+        info = self._timeline
+        options = encode_options(self._plan.settings)
+        with (
+            FrameReader(info.path, info, start=segment.start, stop=segment.stop) as reader,
+            VideoWriter(self._plan.output, video, options, start_s=begin_s[0], packets_to=path) as writer,
+        ):
+            frames = takewhile(self._is_in_range, reader)
+            counts = render(make_jobs(frames), painter, self._labelled(writer, begin_s[1]), progress, self._clock)
+            if counts.frames:  # a part behind the end of the range has none, and no file
+                writer.commit()
+            else:
+                writer.close()
+            self._warn(writer.warnings)
+        self._warn(reader.warnings)
+        return counts
+
+    def _is_in_range(self, frame: Frame) -> bool:
+        if not isinstance(self._stop, Fraction):
+            return self._stop is None or frame.index < self._stop
+        return frame.time_s - self._timeline.start_pts * self._timeline.time_base < self._stop
+
+    def _writer(self, video: VideoFormat, start_s: Fraction | None, stop_s: Fraction | None) -> VideoWriter:
+        return VideoWriter(
+            self._plan.output,
+            video,
+            encode_options(self._plan.settings),
+            audio_from=self._timeline.path if self._timeline.kind == "video" else None,
+            start_s=start_s,
+            stop_s=stop_s,
+            tags=self._marking.tags if self.edited else {},
+            finish=self._finish,
+        )
 
     def _picture(self, jobs: Iterator[Job], painter: Painter) -> RenderCounts:
         output, xmp, profile = self._plan.output, self._xmp(), self._profile()
@@ -174,13 +260,13 @@ class Output:
     def _finish(self) -> Finish | None:
         return self._marking.finish if self.edited else None
 
-    def _labelled(self, sink: FrameSink) -> FrameSink:
+    def _labelled(self, sink: FrameSink, start_s: Fraction | None = None) -> FrameSink:
         """`sink` behind the label, where one is to be seen."""
         label = self._plan.settings.label
         if not self.edited or not label.text or label.style != "picture":
             return sink
         shown = self._timeline if self._plan.driving is None else probe(self._plan.canvas.path)
-        return LabelledSink(sink, label, float(shown.display_aspect_ratio))
+        return LabelledSink(sink, label, float(shown.display_aspect_ratio), start_s)
 
     def _progress(self) -> StageProgress:
         return StageProgress(self._reporter, "render", frame_total(self._timeline, FrameRange(self._start, self._stop)))
@@ -203,6 +289,22 @@ class Output:
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
             self._reporter.emit(Warned(f"{self._timeline.path}: {warning}"))
+
+
+class _OfAllParts:
+    """Progress over all parts: the end of one is not the end of the stage."""
+
+    def __init__(self, progress: StageProgress) -> None:
+        self._progress = progress
+
+    def advance(self) -> None:
+        self._progress.advance()
+
+    def finish(self) -> None:
+        """Of a part."""
+
+    def finish_all(self) -> None:
+        self._progress.finish()
 
 
 def probe_target(path: Path, settings: Settings) -> MediaInfo:

@@ -33,12 +33,16 @@ class FrameSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RenderCounts:
-    """frames: written. painted: frames with at least one painted face. per_track: painted frames by track id."""
+    """frames: written. painted: frames with at least one painted face. per_track: painted frames by track id.
+
+    doubts: how often the engine said what. span: the indices of the frames, from the first to the last.
+    """
 
     frames: int
     painted: int
     per_track: Mapping[int, int]
     doubts: Mapping[str, int]
+    span: range = range(0)
 
 
 def swap_jobs(
@@ -96,10 +100,13 @@ def render(
     frames = painted = 0
     per_track: Counter[int] = Counter()
     doubts: Counter[str] = Counter()
+    span = range(0)
     clock.mark(0)
     with closing(ordered_map(painter.paint, clock.timed("decode", jobs), WORKERS, WINDOW)) as results:
         for result in results:
             _write(result, sink, clock)
+            index = result.frame.index
+            span = range(span.start if frames else index, index + 1)
             frames += 1
             clock.mark(frames)
             painted += bool(result.track_ids)
@@ -107,7 +114,7 @@ def render(
             doubts.update(result.warnings)
             progress.advance()
     progress.finish()
-    return RenderCounts(frames, painted, dict(per_track), dict(doubts))
+    return RenderCounts(frames, painted, dict(per_track), dict(doubts), span)
 
 
 def _write(result: Painted, sink: FrameSink, clock: StageClock) -> None:

@@ -41,7 +41,7 @@ from facexcli.pipeline.result import PersonResult, RunResult, people_results
 from facexcli.pipeline.stills import load_still
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from facexcli.engines.base import Engine
@@ -49,17 +49,18 @@ if TYPE_CHECKING:
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.cast import Role
     from facexcli.pipeline.painter import FacesByFrame
+    from facexcli.pipeline.parts import Parts
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.presence import Presence
     from facexcli.pipeline.stills import Still
-    from facexcli.types import Analysis, Crop, Frame, MediaInfo, Track
+    from facexcli.types import Analysis, Crop, MediaInfo, Track
 
 
 _PORTRAIT_DETAIL = 0.85
 
 
-def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -> RunResult:
-    """Do what the plan says. The output appears complete or not at all.
+def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, parts: Parts | None = None) -> RunResult:
+    """Do what the plan says. The output appears complete or not at all; `parts` keeps parts of a long one on the way.
 
     Raises a FacexError: OutputError when there is a file at the output and `overwrite` is not given, InputError when an
     input has changed since the plan was made or is damaged, NoFaceError when there is nobody to edit.
@@ -82,13 +83,22 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False) -
         listening.emit(Informed(f"engine {choice.engine.spec.name}: {plan.engine_reason or choice.reason}"))
         listening.emit(Informed(f"perception: {reason}"))
         marking = stack.enter_context(Marking(plan, choice.engine.spec, (analyzer.name,), identity))
-        return _Run(plan, choice.engine, analyzer, listening, marking).run()
+        return _Run(plan, choice.engine, analyzer, listening, marking, parts).run()
 
 
 class _Run:
     """One run of one plan, with the models open."""
 
-    def __init__(self, plan: Plan, engine: Engine, analyzer: Analyzer, reporter: _Listening, marking: Marking) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Engine,
+        analyzer: Analyzer,
+        reporter: _Listening,
+        marking: Marking,
+        parts: Parts | None = None,
+    ) -> None:
+        self._parts = parts
         self._plan, self._engine, self._analyzer, self._reporter = plan, engine, analyzer, reporter
         self._marking = marking
         self._settings = plan.settings
@@ -120,7 +130,7 @@ class _Run:
 
     def _swap(self) -> RenderCounts:
         info = probe_target(self._plan.canvas.path, self._settings)
-        output = self._output = Output(self._plan, info, self._reporter, self._clock, self._marking)
+        output = self._output = Output(self._plan, info, self._reporter, self._clock, self._marking, self._parts)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
         roles = load_roles(self._plan, self._analyzer, self._reporter)
@@ -149,14 +159,14 @@ class _Run:
             tracks, analysis, self._settings.look.smooth, self._engine.spec.view_reach_deg, views
         )
         faces = self._place(tracks, shape, info, self._presences)
-        rendered: list[int] = []
         counts = output.write(
             VideoFormat.from_media(info),
-            lambda frames: swap_jobs(_noting(frames, rendered), faces, identities, queries),
+            lambda frames: swap_jobs(frames, faces, identities, queries),
             self._painter(shape, self._occlusion(info, faces, shape)),
+            analysis.shots,
         )
         given = {track.id: role.paths for role, own in parts for track in own}
-        span = range(rendered[0], rendered[-1] + 1)
+        span = counts.span
         self._people = people_results(analysis, given, span, counts.per_track)
         for warning in turned_faces(analysis, self._presences, span):
             self._reporter.emit(Warned(warning))
@@ -166,7 +176,7 @@ class _Run:
         assert self._plan.driving is not None
         canvas = probe(self._plan.canvas.path)
         moving = probe_target(self._plan.driving.path, self._settings)
-        output = self._output = Output(self._plan, moving, self._reporter, self._clock, self._marking)
+        output = self._output = Output(self._plan, moving, self._reporter, self._clock, self._marking, self._parts)
         match = match_embedding(self._settings, self._analyzer, self._reporter)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
@@ -193,6 +203,8 @@ class _Run:
                 canvas_format(canvas, moving),
                 lambda frames: reenact_jobs(pictures, canvas_faces, frames, driving),
                 self._painter(shape),
+                # Frames of a moving portrait go by with those of the driving video; a still is the same in every part.
+                analysis.shots if canvas.kind == "image" else (),
             )
 
     def _warn_of_absence(self, roles: Sequence[Role]) -> None:
@@ -235,13 +247,6 @@ class _Run:
                 "lower --min-face, look with `facex faces`, or copy such files with --no-face pass",
             )
         self._reporter.emit(Warned(f"{name}: no face found to edit; copied unchanged"))
-
-
-def _noting(frames: Iterator[Frame], indices: list[int]) -> Iterator[Frame]:
-    """The frames, and in `indices` the first and the last of those that went by."""
-    for frame in frames:
-        indices[:] = (indices[0] if indices else frame.index, frame.index)
-        yield frame
 
 
 class _Listening:

@@ -1,0 +1,127 @@
+"""A run that goes on where an earlier one ended."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import facexcli
+from facexcli.batch.ledger import Ledger, work_folder
+from facexcli.batch.local import render_with_workers
+from facexcli.batch.segments import cut_segments
+from facexcli.events import Informed, SilentReporter, Warned
+from facexcli.media.pipe import STANDARD
+from facexcli.media.probe import fingerprint
+from facexcli.pipeline.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from fractions import Fraction
+
+    from facexcli.events import Reporter
+    from facexcli.pipeline.parts import Segment
+    from facexcli.pipeline.plan import Plan
+    from facexcli.pipeline.render import RenderCounts
+    from facexcli.pipeline.result import RunResult
+
+
+def run_resumable(
+    plan: Plan,
+    reporter: Reporter | None = None,
+    overwrite: bool = False,
+    *,
+    fresh: bool = False,
+    keep_work: bool = False,
+) -> RunResult:
+    """`pipeline.run.run`, but a video that is longer than one segment survives whatever ends the process.
+
+    Its finished segments lie in `OUT.facex/`, and the same call goes on with them; `fresh` renders all anew. The folder
+    is removed at success unless `keep_work`. What goes into a pipe, pictures, GIF and AVI are written in one go.
+
+    Raises as `run` does; also UsageError for a folder that holds parts of something else, OutputError for one in use.
+    """
+    if plan.output == STANDARD or not plan.settings.compute.segment_s:
+        return run(plan, reporter, overwrite)
+    reporter = reporter or SilentReporter()
+    parts = KeptParts(plan, reporter, fresh, keep_work)
+    try:
+        return run(plan, reporter, overwrite, parts)
+    finally:
+        parts.close()
+
+
+class KeptParts:
+    """`pipeline.parts.Parts` in a work folder."""
+
+    def __init__(self, plan: Plan, reporter: Reporter, fresh: bool = False, keep_work: bool = False) -> None:
+        self._plan, self._reporter, self._fresh, self._keep_work = plan, reporter, fresh, keep_work
+        self._ledger: Ledger | None = None
+
+    def cut(self, start: int, stop: int, frame_rate: Fraction, shots: Sequence[int]) -> Sequence[Segment]:
+        """See `Parts`."""
+        return cut_segments(start, stop, frame_rate, self._plan.settings.compute.segment_s, shots)
+
+    def render(
+        self, segments: Sequence[Segment], encode: Callable[[Segment, Path], RenderCounts]
+    ) -> Sequence[tuple[Path, RenderCounts]]:
+        """See `Parts`. The header of the ledger says what the segments are parts of."""
+        folder = work_folder(self._plan.output)
+        ledger = self._ledger = Ledger(folder, _header(self._plan, segments), self._fresh)
+        todo = [segment for segment in segments if not ledger.verified(segment)]
+        if len(todo) < len(segments):
+            done = len(segments) - len(todo)
+            self._reporter.emit(Informed(f"{folder}: {done} of {len(segments)} parts are there from an earlier run"))
+        workers = min(self._plan.settings.compute.workers, len(todo))
+        if workers > 1:
+            render_with_workers(self._plan, todo, ledger, workers, self._reporter)
+        else:
+            for segment in todo:
+                ledger.finished(segment, encode(segment, ledger.path(segment)))
+        return [(ledger.path(segment), ledger.counts(segment)) for segment in segments]
+
+    def finish(self) -> None:
+        """See `Parts`."""
+        if self._ledger is not None and not self._keep_work:
+            self._ledger.remove()
+            self._ledger = None
+
+    def close(self) -> None:
+        """Let go of what is left; says what is kept after a failure, and removes a folder without any part."""
+        ledger, self._ledger = self._ledger, None
+        if ledger is None:
+            return
+        if ledger.done:
+            ledger.close()
+            self._reporter.emit(
+                Informed(f"finished parts are kept in {ledger.folder}")
+                if self._keep_work
+                else Warned(f"finished parts are kept in {ledger.folder}: the same command goes on with them")
+            )
+        else:
+            ledger.remove()
+
+
+def _header(plan: Plan, segments: Sequence[Segment]) -> dict[str, Any]:
+    """All that the frames and packets of the segments depend on."""
+    people = plan.settings.people
+    return {
+        "format": 1,
+        "plan": plan.fingerprint,
+        "inputs": [item.fingerprint for item in plan.inputs],
+        "people": [fingerprint(path) for path in (people.match, people.analysis) if path is not None],
+        "code": _code_digest(),
+        "container": plan.output.suffix.lower(),
+        "segments": [[segment.start, segment.stop] for segment in segments],
+    }
+
+
+def _code_digest() -> str:
+    root = Path(facexcli.__file__).parent
+    digest = hashlib.sha256(facexcli.__version__.encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+__all__ = ["KeptParts", "run_resumable"]

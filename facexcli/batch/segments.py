@@ -1,0 +1,39 @@
+"""Where a long video is cut into segments that are rendered by themselves."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from facexcli.pipeline.parts import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+
+SLACK = 0.25
+"""How far a border may move to a shot's begin, as a share of a segment; a rest that is shorter is no segment."""
+
+
+def cut_segments(
+    start: int, stop: int, frame_rate: Fraction, seconds: float, shots: Sequence[int]
+) -> tuple[Segment, ...]:
+    """Frames [start, stop) in segments of about `seconds`, each beginning with a shot where one begins nearby.
+
+    The last one is open: frames that are found behind `stop` belong to it. `shots` are the first frames of shots,
+    ascending. One segment where all is hardly longer than one, or `seconds` is 0.
+    """
+    length = round(seconds * frame_rate)
+    if length < 1:
+        return (Segment(0, start, None),)
+    slack = int(length * SLACK)
+    borders = [start]
+    while stop - borders[-1] > length + slack:
+        borders.append(_near_shot(borders[-1] + length, slack, shots))
+    ends = [*borders[1:], None]
+    return tuple(Segment(number, begin, end) for number, (begin, end) in enumerate(zip(borders, ends, strict=True)))
+
+
+def _near_shot(border: int, slack: int, shots: Sequence[int]) -> int:
+    near = shots[bisect_left(shots, border - slack) : bisect_left(shots, border + slack + 1)]
+    return min(near, key=lambda shot: abs(shot - border), default=border)
