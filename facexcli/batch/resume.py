@@ -110,10 +110,19 @@ def _header(plan: Plan, segments: Sequence[Segment]) -> dict[str, Any]:
         "plan": plan.fingerprint,
         "inputs": [item.fingerprint for item in plan.inputs],
         "people": [fingerprint(path) for path in (people.match, people.analysis) if path is not None],
+        "weights": _digests(plan.settings.engine.weights),
         "code": _code_digest(),
         "container": plan.output.suffix.lower(),
         "segments": [[segment.start, segment.stop] for segment in segments],
     }
+
+
+def _digests(weights: Path | None) -> list[str]:
+    """Of the user's own weights: a file, or the files of a folder."""
+    if weights is None:
+        return []
+    files = sorted(path for path in weights.rglob("*") if path.is_file()) if weights.is_dir() else [weights]
+    return [fingerprint(path) for path in files]
 
 
 def _code_digest() -> str:
