@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "facex.safetensors"
 _CLIP, _VAE = "clip_vit_large_patch14", "sd_vae_ft_mse"
-_PULLED: Mapping[str, Mapping[str, str]] = MappingProxyType(
+PULLED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "unet": {"sd15": "stable_diffusion_v1_5"},
         "vae": {"sd15": _VAE, "sd21": _VAE},
@@ -89,7 +89,7 @@ def _place(part: str, config: FaceXConfig, folder: Path, store: Store) -> Path:
     beside = folder / part
     if (beside / "config.json").is_file():
         return beside
-    name = _PULLED[part].get(config.name)
+    name = PULLED[part].get(config.name)
     if name is None:
         raise WeightsError(f"{beside}: missing; FaceX {config.name} is built upon it", "put it there")
     if not store.installed(name):

@@ -115,6 +115,7 @@ class FaceXRenderer:
             return known
 
     def _assembled(self, request: EditRequest) -> _Job:
+        """Perception, once a crop, and the region assembler."""
         state: FaceXState = request.identity
         providers = token_providers(request.recipe)
         seen: dict[int, FaceFacts] = {}
@@ -136,6 +137,7 @@ class FaceXRenderer:
         return _Job(request, assemble_reference(request.recipe, canvas, faces, request.hole_mask), faces)
 
     def _render_batch(self, jobs: list[_Job]) -> list[Patch]:
+        """All faces of a batch at once; those that came out as no number once more, by themselves."""
         pictures = self._sampled(self._network, jobs)
         good = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
         return [

@@ -16,7 +16,7 @@ pytest.importorskip("diffusers")
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from facexcli.engines.facex.backbone import _PULLED, checkpoint_of, load_backbone, load_network  # noqa: E402
+from facexcli.engines.facex.backbone import PULLED, checkpoint_of, load_backbone, load_network  # noqa: E402
 from facexcli.engines.facex.checkpoint import fingerprint, load_checkpoint, read_config, save_checkpoint  # noqa: E402
 from facexcli.engines.facex.config import PRESETS, UNetShape  # noqa: E402
 from facexcli.errors import OutputError, WeightsError  # noqa: E402
@@ -175,7 +175,7 @@ def test_a_missing_backbone_names_what_brings_it(network: Any, tmp_path: Path) -
 
 
 def test_what_is_to_be_pulled_is_in_the_catalog() -> None:
-    for names in _PULLED.values():
+    for names in PULLED.values():
         assert set(names.values()) <= set(catalog())
 
 
