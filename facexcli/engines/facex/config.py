@@ -130,7 +130,7 @@ PRESETS: Mapping[str, FaceXConfig] = MappingProxyType(
             FaceXConfig(
                 name="compact",
                 size_px=128,
-                unet=UNetShape(channels=(96, 160, 256), layers_per_block=1),
+                unet=UNetShape(channels=(64, 96, 256), layers_per_block=1),
                 width=256,
                 latent="unshuffle",
                 prediction="v_prediction",

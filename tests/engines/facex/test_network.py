@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from facexcli.diffusion.sample import sample  # noqa: E402
 from facexcli.diffusion.schedule import SamplingPlan  # noqa: E402
@@ -186,11 +187,15 @@ def test_sd15_has_the_papers_size(part: str, millions: float) -> None:
 
 
 def test_the_compact_network_is_compact() -> None:
-    with torch.device("meta"):
-        network = FaceXNetwork(PRESETS["compact"])
+    config = PRESETS["compact"]
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counted:
+        network = FaceXNetwork(config).eval()
+        steering = network.steering(torch.empty(1, 17, config.width))
+        before = counted.get_total_flops()
+        steered(network, torch.empty(1, config.input_channels, config.latent_px, config.latent_px), steering)
     assert sum(parameter.numel() for parameter in network.unet.parameters()) <= 25 * PARTS
-    # 64 MB of weights, as half precision.
-    assert 2 * sum(parameter.numel() for parameter in network.parameters()) <= 64e6
+    assert sum(4 * parameter.numel() for parameter in network.parameters()) <= 64e6  # bytes
+    assert counted.get_total_flops() - before <= 5e9
 
 
 def test_a_configuration_that_cannot_be_is_refused() -> None:
