@@ -152,8 +152,10 @@ class SamplingSettings(_Group):
 class ComputeSettings(_Group):
     """Where the work is done."""
 
-    device: Annotated[str, Flag("--device", "Sampling and compute", "auto|cpu|cuda[:N]")] = Field(
-        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where the engine runs"
+    device: Annotated[str, Flag("--device", "Sampling and compute", "auto|cpu|cuda[:N]|...")] = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|coreml|(cuda|tensorrt)(:\d+)?)$",
+        description="where the engine runs; ONNX engines also take tensorrt[:N] and coreml",
     )
     cache_mb: Annotated[int, Flag("--cache", "Sampling and compute", "MB")] = Field(
         default=1000, ge=0, le=10**7, description="room for faces that were found, for the next run; 0 keeps none"

@@ -26,7 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in frame pixels; x1 and y1 are exclusive edges."""
 MediaKind = Literal["image", "animation", "sequence", "video"]
-TemplateName = Literal["arcface", "ffhq", "head"]
+TemplateName = Literal["arcface", "ffhq", "head", "arcface_128", "arcface_112_v1", "mtcnn_512"]
 
 LANDMARK_COUNT = 68
 

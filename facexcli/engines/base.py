@@ -24,7 +24,8 @@ class EngineSpec:
     says that the patch already carries the canvas's light, so that no colour match is wanted. `view_reach_deg` says how
     far a face may be turned from the nearest still to be swapped in full, and to be swapped at all; None for any pose.
     `generates` says that the pixels of the face come from a trained model; it is what results say of themselves, so an
-    engine has to deny it.
+    engine has to deny it. `checks_device` says that `Configurable.configure` judges `--device` itself, because the
+    engine does not run on torch.
     """
 
     name: str
@@ -40,6 +41,7 @@ class EngineSpec:
     relights: bool = False
     view_reach_deg: tuple[float, float] | None = None
     generates: bool = True
+    checks_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +103,14 @@ class Configurable(Protocol):
         Raises WeightsError for weights that are needed and not there, or that are not this engine's.
         """
         ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """An engine that chooses where it runs.
+
+    Attributes:
+        runs_on: where, and why there, in a few words; empty before it knows.
+    """
+
+    runs_on: str

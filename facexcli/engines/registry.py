@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from facexcli.engines.base import Configurable
+from facexcli.engines.auto import choose_engine, swappers
+from facexcli.engines.base import Configurable, EngineOptions, Placed
 from facexcli.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
 
-    from facexcli.engines.base import Engine, EngineOptions
+    from facexcli.engines.base import Engine
+    from facexcli.weights.catalog import Entry
 
 ENTRY_POINT_GROUP = "facexcli.engines"
 
@@ -36,6 +38,15 @@ def _facex() -> Engine:
     return FaceXEngine()
 
 
+def _swapper(entry: Entry) -> Callable[[], Engine]:
+    def make() -> Engine:
+        from facexcli.engines.onnx.engine import OnnxSwapEngine
+
+        return OnnxSwapEngine(entry)
+
+    return make
+
+
 _EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh, "facex": _facex, "unchanged": _unchanged}
 
 
@@ -48,8 +59,12 @@ class EngineChoice:
 
 
 def engine_factories() -> Mapping[str, Callable[[], Engine]]:
-    """Every known engine by name; an entry point may not take the name of an embedded engine."""
+    """Every known engine by name, whether or not its weights are installed.
+
+    Those of this package come first, then the swappers of the catalog; an entry point may not take their names.
+    """
     factories = dict(_EMBEDDED)
+    factories.update({entry.name: _swapper(entry) for entry in swappers()})
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         factories.setdefault(entry_point.name, _foreign(entry_point))
     return factories
@@ -77,12 +92,15 @@ def open_engine(name: str, recipe_name: str, options: EngineOptions | None = Non
     """
     factories = engine_factories()
     if name == "auto":
-        engine = _configured(factories["mesh"](), options)
-        return EngineChoice(_checked(engine, recipe_name), "the embedded engine; it needs no weights")
-    if name not in factories:
+        name, reason = choose_engine(recipe_name, options or EngineOptions())
+    elif name in factories:
+        reason = "asked for with --engine"
+    else:
         raise unknown_name("engine", name, [*factories, "auto"])
-    engine = _configured(factories[name](), options)
-    return EngineChoice(_checked(engine, recipe_name), "asked for with --engine")
+    engine = _checked(factories[name](), recipe_name)
+    engine = _configured(engine, options)
+    place = engine.runs_on if isinstance(engine, Placed) else ""
+    return EngineChoice(engine, f"{reason}; runs on {place}" if place else reason)
 
 
 def _configured(engine: Engine, options: EngineOptions | None) -> Engine:

@@ -47,7 +47,17 @@ TEMPLATES: dict[TemplateName, Template] = {
     # The rule of FFHQ (Karras et al. 2019, appendix A: eye centres and mouth corners), applied to the mean shape.
     "ffhq": Template.around(_FFHQ_CENTER, _FFHQ_HALF_EXTENT),
     "head": Template.around(_FFHQ_CENTER, 2 * _FFHQ_HALF_EXTENT),
+    # What public swappers were trained on: their five points (`template_points` in the catalog of weights), fitted to
+    # the mean shape's eyes, tip of the nose and corners of the mouth.
+    "arcface_128": Template(0.67856, 0.16092 + 0.5 / 128, 0.21885 + 0.5 / 128),
+    "arcface_112_v1": Template(0.69770, 0.15115 + 0.5 / 112, 0.26315 + 0.5 / 112),
+    "mtcnn_512": Template(0.65917, 0.17061 + 0.5 / 512, 0.28760 + 0.5 / 512),
 }
+_ARCFACE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Eyes, tip of the nose and mouth corners in ArcFace's 112-pixel input (Deng et al. 2019)."""
+_ARCFACE_PX = 112
 
 
 def fit_similarity(source: Array, destination: Array, weights: Array) -> Array:
@@ -92,6 +102,23 @@ def crop_from_frame(
     square_px = transform_points(square_from_frame, landmarks_px)
     crop_from_square = fit_similarity(square_px, TEMPLATES[template].points_px(size_px), STEADY_WEIGHTS)
     return crop_from_square @ square_from_frame
+
+
+def five_points(landmarks: Array) -> Array:
+    """Middles of the eyes, tip of the nose and corners of the mouth, float64 (5, 2), of landmarks (68, 2)."""
+    points = np.asarray(landmarks, np.float64)
+    return np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]])
+
+
+def arcface_chip(rgb: Array, landmarks_px: Array) -> Array:
+    """The face as ArcFace wants to see it: uint8 (112, 112, 3).
+
+    Args:
+        rgb: uint8 (H, W, 3) in square pixels.
+        landmarks_px: float (68, 2) in its pixels.
+    """
+    chip_from_image = fit_similarity(five_points(landmarks_px), _ARCFACE_POINTS, np.full(5, 0.2))
+    return resample(rgb, chip_from_image, (_ARCFACE_PX, _ARCFACE_PX))
 
 
 def inside_picture(picture_size_px: tuple[int, int], matrix: Array, size_px: int) -> Array | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from facexcli.affine import resample, transform_points
 from facexcli.errors import WeightsError
-from facexcli.faces.align import fit_similarity
+from facexcli.faces.align import arcface_chip, fit_similarity
 from facexcli.faces.base import Detection, Fit
 from facexcli.faces.embed import unit
 from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE
@@ -30,11 +30,6 @@ PACK = "buffalo_l"
 _FILES = {"detection": "det_10g.onnx", "landmark_3d_68": "1k3d68.onnx", "recognition": "w600k_r50.onnx"}
 _DEFAULT_ROOT = Path("~/.insightface")
 
-_ARCFACE_POINTS = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-"""Eyes, tip of the nose and mouth corners in ArcFace's 112-pixel input (Deng et al. 2019)."""
-_ARCFACE_PX = 112
 _DETECTOR_BOX = np.array([[0.02, -0.18], [0.98, 1.07]])
 """What SCRFD's boxes span, forehead to chin, in the units of `MEAN_SHAPE`."""
 _LOCAL_PX = 160
@@ -94,10 +89,7 @@ class InsightFaceAnalyzer:
         return max((float(row[4]) for row in self._search(patch, _LOCAL_PX)), default=0.0) - _MIN_SCORE
 
     def embed(self, rgb: Array, landmarks_px: Array) -> Array:
-        points = np.asarray(landmarks_px, np.float64)
-        five = np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]])
-        chip_from_image = fit_similarity(five, _ARCFACE_POINTS, np.full(5, 0.2))
-        chip = resample(rgb, chip_from_image, (_ARCFACE_PX, _ARCFACE_PX))
+        chip = arcface_chip(rgb, landmarks_px)
         return unit(np.asarray(self._models["recognition"].get_feat(_bgr(chip))).ravel())
 
     def close(self) -> None:

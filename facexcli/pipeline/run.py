@@ -70,13 +70,13 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, p
     check_sidecar_free(plan, overwrite)
     for item in plan.inputs:
         item.check()
-    if plan.settings.compute.device != "auto":
-        choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
     identity = signing_identity(plan)
     with ExitStack() as stack:
         stack.enter_context(single_threaded_kernels())
         choice = open_engine(plan.engine, plan.task, EngineOptions.of(plan.settings))
         stack.callback(choice.engine.close)
+        if plan.settings.compute.device != "auto" and not choice.engine.spec.checks_device:
+            choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
         analyzer, reason = choose_analyzer(plan.settings.people.analyzer)
         stack.callback(analyzer.close)
         listening = _Listening(reporter or SilentReporter())

@@ -87,14 +87,22 @@ def shared_sessions() -> Sessions:
 
 
 def _load(path: Path, providers: Sequence[str]) -> Any:
+    """`providers` are onnxruntime's names, with the number of the device behind a colon where it is not the first."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise WeightsError(f"{path}: needs onnxruntime", "pip install 'facexcli[insightface]'") from error
-    missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
+        raise WeightsError(f"{path}: needs onnxruntime", "pip install 'facexcli[onnx]'") from error
+    named = [name.partition(":")[::2] for name in providers]
+    missing = [name for name, _ in named if name not in onnxruntime.get_available_providers()]
     if missing:
         raise DeviceError(f"onnxruntime has no {', '.join(missing)}", "use --device cpu, or install onnxruntime-gpu")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # what matters is raised
+    numbered = [(name, {"device_id": number} if number else {}) for name, number in named]
     try:
-        return onnxruntime.InferenceSession(str(path), providers=list(providers))
+        session = onnxruntime.InferenceSession(str(path), options, providers=numbered)
     except Exception as error:  # onnxruntime has no common class of its own
         raise WeightsError(f"{path}: onnxruntime cannot load it: {error}", "pull it again") from error
+    if session.get_providers()[0] != named[0][0]:  # it goes on with the next one, and only logs it
+        raise DeviceError(f"onnxruntime's {named[0][0]} does not start here", "use --device cpu, or see its log")
+    return session

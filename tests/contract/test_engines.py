@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facexcli.engines.auto import swappers
 from facexcli.engines.base import Engine, EngineOptions
 from facexcli.engines.mesh.engine import MeshEngine
 from facexcli.engines.registry import engine_factories, open_engine
@@ -17,20 +18,38 @@ from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
 from facexcli.pipeline.painter import CropShape
 from facexcli.recipes import Recipe, recipe_named
-from facexcli.types import Crop, EditRequest, Motion, TemplateName
+from facexcli.types import Array, Crop, EditRequest, Face, Motion, TemplateName
 
-ENGINES = sorted(engine_factories())
+SWAPPERS = {entry.name: entry.facts["family"] for entry in swappers()}
+_FAMILIES = {family: name for name, family in reversed(SWAPPERS.items())}
+ENGINES = sorted(name for name in engine_factories() if name not in SWAPPERS or name in _FAMILIES.values())
+"""All of them, but of swappers that differ only in their numbers one a family."""
 TASKS = ("swap", "reenact")
 
 
 @pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    if request.param in SWAPPERS:
+        monkeypatch.setenv("FACEX_HOME", str(request.getfixturevalue("made_swappers")))
     opened = engine_factories()[request.param]()
     if request.param == "facex":
         weights = request.getfixturevalue("tiny_facex")
         opened.configure(EngineOptions(weights=weights, device="cpu", steps=2))  # type: ignore[attr-defined]
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def made_swappers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a small graph of each family: half as red as its target."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from tests.engines.graphs import install
+
+    home = tmp_path_factory.mktemp("home")
+    for name in _FAMILIES.values():
+        install(home / "data" / "weights", name, gain=(0.5, 1, 1))
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +82,15 @@ class _Cropper:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._analyzer = DlibAnalyzer()
+        self._faces: dict[str, tuple[Array, Face]] = {}
 
     def crop(self, name: str, template: TemplateName, size_px: int) -> Crop:
-        rgb = read_image(self._folder / f"{name}.jpg")
+        if name not in self._faces:
+            rgb = read_image(self._folder / f"{name}.jpg")
+            self._faces[name] = rgb, find_source_face(rgb, self._analyzer)
+        rgb, face = self._faces[name]
         height, width = rgb.shape[:2]
-        return CropShape(template, size_px, (width, height)).crop_still(rgb, find_source_face(rgb, self._analyzer))
+        return CropShape(template, size_px, (width, height)).crop_still(rgb, face)
 
 
 def requests_for(engine: Engine, recipe: Recipe, cropper: _Cropper, size_px: int) -> list[EditRequest]:
