@@ -54,26 +54,36 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="print one 
         state = "installed" if store.installed(item.name) else "-"
         rows[item.name] = {
             "state": state, "enables": item.enables, "licence": item.licence, "url": item.licence_url,
-            "sha256": store.hashes(item.name),
+            "revision": store.revision(item.name), "sha256": store.hashes(item.name),
         }  # fmt: skip
     if as_json:
         print_json({"folder": store.folder, "models": rows})
         return
     for name, row in rows.items():
-        print_result(f"{name:<24} {row['state']:<9} {row['licence']}\n{'':<24} {row['enables']}")
+        commit = f"; commit {row['revision'][:12]}" if row.get("revision") else ""
+        print_result(f"{name:<24} {row['state']:<9} {row['licence']}{commit}\n{'':<24} {row['enables']}")
 
 
-def pull(name: Name, accept_licence: Accept = False) -> None:
+def pull(
+    name: Name,
+    accept_licence: Accept = False,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="what is published today, not what came first")
+    ] = False,
+) -> None:
     """Download weights, after their licence is accepted.
+
+    The commit and the hashes of the first pull hold for later ones.
 
     Example:
       facex models pull buffalo_l
       facex models pull inswapper_128 --accept-licence
+      facex models pull inswapper_128 --latest
     """
     store = Store()
     _agree(store, entry(name), accept_licence)
     with reporting() as reporter:
-        for file in store.pull(name, reporter):
+        for file in store.pull(name, reporter, latest=latest):
             print_result(str(file))
         for other in _companions(entry(name)):
             if not store.installed(other):
@@ -92,8 +102,9 @@ def add(
     """
     store = Store()
     _agree(store, entry(name), accept_licence)
-    for file in store.add(name, path):
-        print_result(str(file))
+    with reporting() as reporter:
+        for file in store.add(name, path, reporter):
+            print_result(str(file))
 
 
 def verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
@@ -104,12 +115,14 @@ def verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]..."
     """
     store = Store()
     problems = []
-    for name in names or [name for name in catalog() if store.installed(name)]:
-        for file in entry(name).files:
-            try:
-                print_result(f"{store.path(name, file)}: as it was taken in")
-            except WeightsError as error:
-                problems.append(error)
+    with reporting() as reporter:
+        for name in names or [name for name in catalog() if store.installed(name)]:
+            commit = f", commit {revision}" if (revision := store.revision(name)) else ""
+            for file in entry(name).files:
+                try:
+                    print_result(f"{store.path(name, file, reporter)}: as it was taken in{commit}")
+                except WeightsError as error:
+                    problems.append(error)
     for problem in problems[:-1]:
         VOICE.error(problem.message, problem.hint, problem.exit_code)
     if problems:

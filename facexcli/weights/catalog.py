@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 class Entry:
     """Weights that have a name.
 
-    Either `repository` and `revision` (of the Hugging Face hub) or `url` says where they come from. `files` are what
-    is kept; `archive` is the zip or tar that `url` gives and that holds them. `sha256` and `size_bytes` are the
-    publisher's, by file, and lack what is not known. `facts` is what an engine reads: `size_px`, `template`, `mean`
-    and `std` of RGB in 0..1, `embedding_converter` (a name of this catalog), and so on.
+    One of three says where they come from: `repository` and `revision` (of the Hugging Face hub), `url`, or `page`,
+    where a person must register, so that nothing can be fetched, only added. `files` are what is kept; `archive` is
+    the zip or tar that `url` gives and that holds them; `pickles` tells which of them are published as a pickle, and
+    under which name. `sha256` and `size_bytes` are the publisher's, by published file, and lack what is not known.
+    `facts` is what an engine reads: `size_px`, `template`, `mean` and `std` of RGB in 0..1, `embedding_converter` (a
+    name of this catalog), and so on; `tensors` are shapes by file and name that a file must have.
     """
 
     name: str
@@ -34,15 +36,20 @@ class Entry:
     repository: str | None = None
     revision: str | None = None
     url: str | None = None
+    page: str | None = None
     archive: str | None = None
+    pickles: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     size_bytes: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.repository is None) == (self.url is None):
-            raise ValueError(f"{self.name}: either a repository or a url, not {self.repository!r} and {self.url!r}")
-        for file in (self.name, *self.files, *filter(None, [self.archive])):
+        origins = [origin for origin in (self.repository, self.url, self.page) if origin]
+        if len(origins) != 1:
+            raise ValueError(f"{self.name}: one of a repository, a url and a page, not {origins}")
+        if not self.pickles.keys() <= set(self.files):
+            raise ValueError(f"{self.name}: pickles of files that it does not have: {sorted(self.pickles)}")
+        for file in (self.name, *self.files, *self.pickles.values(), *filter(None, [self.archive])):
             if not file or file.startswith("/") or "\\" in file or ".." in file.split("/"):
                 raise ValueError(f"{self.name}: {file!r} would leave the store")
 
@@ -89,6 +96,7 @@ def _entry(name: str, table: dict[str, Any]) -> Entry:
     try:
         return Entry(
             name=name, files=tuple(table.pop("files")), facts=MappingProxyType(table.pop("facts", {})),
+            pickles=MappingProxyType(table.pop("pickles", {})),
             sha256=MappingProxyType(table.pop("sha256", {})), size_bytes=MappingProxyType(table.pop("size_bytes", {})),
             **table,
         )  # fmt: skip

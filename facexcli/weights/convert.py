@@ -7,6 +7,7 @@ breaks out has no part of the parent's memory.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import secrets
 import subprocess
@@ -19,15 +20,28 @@ from facexcli.errors import WeightsError
 _TIMEOUT_S = 900
 
 
-def convert(pickle: Path, safetensors: Path) -> None:
-    """Write the tensors of `pickle` to `safetensors`, nested tables as dotted names; the file appears when whole.
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins like what torch.save or pickle writes: a zip, or a pickle of protocol 2 and later."""
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    return head == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"))
 
-    Raises WeightsError: torch or safetensors is not installed, or the pickle holds more than tensors.
-    """
+
+def demand_converter(pickle: object) -> None:
+    """Raises WeightsError where `pickle` could not be converted, because torch or safetensors is not installed."""
     for module in ("torch", "safetensors"):
         if importlib.util.find_spec(module) is None:
             hint = "pip install 'facexcli[diffusion]'; or bring the weights as safetensors"
             raise WeightsError(f"{pickle}: is a pickle, and reading it needs {module}", hint)
+
+
+def convert(pickle: Path, safetensors: Path) -> tuple[str, ...]:
+    """Write the tensors of `pickle` to `safetensors`, nested tables and lists as dotted names; it appears when whole.
+
+    Returns the names of what was dropped, because it is no tensor. Raises WeightsError: torch or safetensors is not
+    installed, or the pickle holds more than tensors and plain containers.
+    """
+    demand_converter(pickle)
     temporary = safetensors.with_name(f".{safetensors.name}.{secrets.token_hex(4)}.part")
     command = [sys.executable, "-P", "-m", "facexcli.weights.convert", str(pickle), str(temporary)]
     try:
@@ -36,6 +50,7 @@ def convert(pickle: Path, safetensors: Path) -> None:
             lines = done.stderr.strip().splitlines() or [f"the converter ended with {done.returncode}"]
             raise WeightsError(f"{pickle}: cannot be converted: {lines[-1]}", "use only weights that you trust")
         os.replace(temporary, safetensors)
+        return tuple(json.loads(done.stdout))
     except subprocess.TimeoutExpired as error:
         raise WeightsError(f"{pickle}: is not converted after {_TIMEOUT_S} s", "use another file") from error
     except OSError as error:
@@ -54,17 +69,20 @@ def _convert_here(pickle: Path, safetensors: Path) -> int:
     except Exception as error:
         sys.stderr.write(" ".join(f"refused: {type(error).__name__}: {error}".split())[:300])
         return 1
-    tensors = {name: value.contiguous().clone() for name, value in _flat(loaded, "") if torch.is_tensor(value)}
+    flat = _flat(loaded, "")
+    tensors = {name: value.contiguous().clone() for name, value in flat if torch.is_tensor(value)}
     if not tensors:
         sys.stderr.write("it holds no tensors")
         return 1
     save_file(tensors, str(safetensors))
+    json.dump([name for name, value in flat if not torch.is_tensor(value)], sys.stdout)
     return 0
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, dict | list | tuple) and len(value):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [pair for key, item in items for pair in _flat(item, f"{name}.{key}" if name else str(key))]
     return [(name or "tensor", value)]
 
 

@@ -2,6 +2,10 @@
 
 Proxies come from the environment (HTTPS_PROXY, NO_PROXY), as urllib reads it; HF_TOKEN goes to the hub only, and
 along no redirect to another host.
+
+Written by hand because no library does what the store promises: pooch never resumes; huggingface_hub (2.4) deletes a
+part of a file when its `hf_hub_download` fails, and its `http_get` resumes without If-Range, keeps the answer's headers
+(commit, SHA-256) to itself, and follows a redirect from https to http.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import errno
 import http.client
 import os
+import re
 import shutil
 import ssl
 import time
@@ -32,6 +37,7 @@ _RESERVE_BYTES = 64 << 20
 """What a download leaves free on the disk."""
 _DIGITS_OF_SHA256 = 64
 _TOLD_EVERY_S = 0.25
+_COMMIT = re.compile(r"[0-9a-f]{6,64}")
 _NETWORK = (http.client.HTTPException, urllib.error.URLError, ssl.SSLError, ConnectionError, TimeoutError)
 
 
@@ -148,7 +154,7 @@ def _copy(response: IO[bytes], file: IO[bytes], start: int, total: int | None, r
 
 
 def _told(headers: list[Any]) -> Told:
-    revision = next((h["X-Repo-Commit"] for h in headers if h["X-Repo-Commit"]), None)
+    revision = next((h["X-Repo-Commit"] for h in headers if _COMMIT.fullmatch(h["X-Repo-Commit"] or "")), None)
     tag = next((h["X-Linked-ETag"] for h in headers if h["X-Linked-ETag"]), "").strip('"')
     return Told(revision, tag.lower() if len(tag) == _DIGITS_OF_SHA256 else None)
 

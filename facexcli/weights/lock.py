@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import secrets
@@ -73,13 +72,6 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(str(folder / f".{name}.lock")):
         yield
-
-
-def fingerprint(path: Path) -> LockedFile:
-    """SHA-256 (hex) and size of a file. Raises OSError."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return LockedFile(digest, path.stat().st_size)
 
 
 def _locked(table: Mapping[str, Any]) -> Locked:

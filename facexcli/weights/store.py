@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,21 +11,22 @@ from typing import TYPE_CHECKING
 
 from facexcli.config import data_folder
 from facexcli.errors import WeightsError
-from facexcli.events import SilentReporter
+from facexcli.events import Informed, SilentReporter, Warned
 from facexcli.weights import archives
 from facexcli.weights.catalog import Entry, catalog, entry
+from facexcli.weights.convert import convert, demand_converter, is_pickle
 from facexcli.weights.download import Source, Told, fetch
-from facexcli.weights.lock import Locked, LockedFile, exclusive, fingerprint, read_lock, write_lock
+from facexcli.weights.hashes import fingerprint, is_unaltered, remember
+from facexcli.weights.kinds import reads_graphs, wrong_kind
+from facexcli.weights.lock import Locked, LockedFile, exclusive, read_lock, write_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from facexcli.events import Reporter
 
 HUB = "https://huggingface.co"
-_verified: dict[tuple[str, int, int, str], bool] = {}
-_verifying = threading.Lock()
 
 
 class Store:
@@ -44,7 +44,7 @@ class Store:
         files = self._record(name).files
         return all(file in files and self._place(name, file).is_file() for file in entry(name, self.known).files)
 
-    def path(self, name: str, file: str | None = None) -> Path:
+    def path(self, name: str, file: str | None = None, reporter: Reporter | None = None) -> Path:
         """A verified file of `name`, the first one by default. Size and SHA-256 are checked once per file and run.
 
         Raises WeightsError when it is absent, or altered: then it is renamed to `*.rejected`.
@@ -53,55 +53,75 @@ class Store:
         file = file or item.files[0]
         locked, place = self._record(name).files.get(file), self._place(name, file)
         if locked is None or not place.is_file():
-            raise WeightsError(f"{place} is not installed", f"`facex models pull {name}`; or {self._by_hand(item)}")
-        self._verify(item, place, locked)
-        return place
+            raise WeightsError(f"{place} is not installed", self._to_get(item))
+        try:
+            if locked.sha256 == item.sha256.get(file, locked.sha256) and is_unaltered(place, locked, reporter):
+                return place
+        except OSError as error:
+            raise WeightsError(f"{place} cannot be read: {error.strerror or error}", self._to_get(item)) from error
+        aside = _set_aside(place, place)
+        raise WeightsError(f"{place}: altered since it was taken in; set aside as {aside}", self._to_get(item))
 
     def hashes(self, name: str) -> dict[str, str]:
-        """SHA-256 (hex) by file, as recorded."""
-        return {file: locked.sha256 for file, locked in self._record(name).files.items()}
+        """SHA-256 (hex) by file that is there, as recorded."""
+        files = self._record(name).files
+        return {file: locked.sha256 for file, locked in files.items() if self._place(name, file).is_file()}
+
+    def revision(self, name: str) -> str | None:
+        """The hub's commit that later pulls ask for too, where the hub told it at the first one."""
+        return self._record(name).revision
 
     def accepted(self, name: str) -> bool:
         """Whether the licence was accepted before."""
         return self._record(name).licence_accepted is not None
 
-    def pull(self, name: str, reporter: Reporter | None = None) -> tuple[Path, ...]:
+    def pull(self, name: str, reporter: Reporter | None = None, *, latest: bool = False) -> tuple[Path, ...]:
         """Fetch what is missing of `name`. The caller has shown the licence, and the user has accepted it.
 
+        What was recorded at the first pull, the hub's commit and the hashes, holds for the later ones; with `latest`,
+        all files are fetched anew as they are published today, and replace the old ones when all have come.
         Raises WeightsError.
         """
         item = entry(name, self.known)
+        if item.page and not self.installed(name):
+            raise WeightsError(f"{name}: its publisher gives it only to who registers", self._by_hand(item))
         with self._changing(name):
-            if not self.installed(name):
-                self._fetch_all(item, reporter or SilentReporter())
-        return tuple(self.path(name, file) for file in item.files)
+            if item.page is None and (latest or not self.installed(name)):
+                self._fetch_all(item, reporter or SilentReporter(), latest=latest)
+        return tuple(self.path(name, file, reporter) for file in item.files)
 
-    def add(self, name: str, path: Path) -> tuple[Path, ...]:
+    def add(self, name: str, path: Path, reporter: Reporter | None = None) -> tuple[Path, ...]:
         """Take in files that the user has: `path` is the file, the archive, or a folder that holds them.
 
-        Raises WeightsError for a missing or wrong one.
+        A pickle is converted where the entry wants safetensors. Raises WeightsError for a missing or wrong file.
         """
-        item = entry(name, self.known)
+        item, tell = entry(name, self.known), reporter or SilentReporter()
         with self._changing(name):
             folder = self._place(name, "incoming")
             try:
                 for file in item.files:
-                    shutil.copyfile(self._found(item, file, path, folder), self._partial(name, file))
-                    self._take_in(item, file, Told(None, None), path)
+                    given, partial = self._found(item, file, path, folder), self._partial(name, file)
+                    if file.endswith(".safetensors") and is_pickle(given):
+                        self._check_told(item, given, item.pickles.get(file, ""), None, keep=True)
+                        self._convert(given, partial, tell)
+                    else:
+                        shutil.copyfile(given, partial)
+                    self._take_in(item, file, Told(None, None), path, tell)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        return tuple(self.path(name, file) for file in item.files)
+        return tuple(self.path(name, file, reporter) for file in item.files)
 
     def remove(self, name: str) -> int:
-        """Delete the files of `name`, rejected and half-fetched ones too. Returns the bytes that became free."""
+        """Delete the files of `name`, rejected and half-fetched ones too. Returns the bytes that became free.
+
+        What is recorded of them stays, so that a later pull brings the same bytes.
+        """
         entry(name, self.known)
         folder, freed = self.folder / name, 0
         with self._changing(name):
             if folder.is_dir():
                 freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 shutil.rmtree(folder)
-            with exclusive(self.folder, "store"):
-                write_lock(self.folder, {k: v for k, v in read_lock(self.folder).items() if k != name})
         return freed
 
     def _record(self, name: str) -> Locked:
@@ -117,59 +137,109 @@ class Store:
         return place.with_name(f"{place.name}.part")
 
     def _by_hand(self, item: Entry) -> str:
-        what = item.archive or ", ".join(item.files)
-        where = item.url or f"{HUB}/{item.repository}"
+        what = item.archive or ", ".join(item.pickles.get(file, file) for file in item.files)
+        where = item.page or item.url or f"{HUB}/{item.repository}"
         return f"get {what} from {where} and run `facex models add {item.name} PATH`"
 
-    def _fetch_all(self, item: Entry, reporter: Reporter) -> None:
-        token = os.environ.get("HF_TOKEN") if item.repository else None
-        missing = [
-            f for f in item.files if f not in self._record(item.name).files or not self._place(item.name, f).is_file()
-        ]
-        if item.archive:
-            packed = self._partial(item.name, item.archive)
-            fetch(Source(_url(item, item.archive), self._by_hand(item)), packed, reporter)
-            unpacked = self._place(item.name, "incoming")
-            try:
-                archives.extract(packed, unpacked, item.files)
-                for file in missing:
-                    os.replace(unpacked / file, self._partial(item.name, file))
-                    self._take_in(item, file, Told(None, None), packed)
-            finally:
-                shutil.rmtree(unpacked, ignore_errors=True)
-            packed.unlink()
-            return
-        for file in missing:
-            source = Source(_url(item, file), self._by_hand(item), token)
-            self._take_in(item, file, fetch(source, self._partial(item.name, file), reporter), source.url)
+    def _to_get(self, item: Entry) -> str:
+        return self._by_hand(item) if item.page else f"`facex models pull {item.name}`; or {self._by_hand(item)}"
 
-    def _take_in(self, item: Entry, file: str, told: Told, origin: object) -> None:
-        """Give a whole `*.part` its name and record it, if it is what it says it is."""
-        partial = self._partial(item.name, file)
-        found = fingerprint(partial)
-        wanted, size = item.sha256.get(file) or told.sha256, item.size_bytes.get(file, found.size_bytes)
-        if (wanted or found.sha256) != found.sha256 or size != found.size_bytes:
-            reason = f"its SHA-256 is {found.sha256}, not {wanted}" if size == found.size_bytes else "its size is wrong"
+    def _fetch_all(self, item: Entry, reporter: Reporter, *, latest: bool) -> None:
+        record = self._record(item.name)
+        files = [f for f in item.files if latest or f not in record.files or not self._place(item.name, f).is_file()]
+        for file in item.pickles.keys() & set(files):
+            demand_converter(item.pickles[file])
+        if item.archive:
+            self._fetch_archive(item, files, reporter, latest=latest)
+            return
+        token = os.environ.get("HF_TOKEN") if item.repository else None
+        revision = item.revision if latest else record.revision or item.revision
+        waiting = []
+        for file in files:
+            published = item.pickles.get(file, file)
+            source = Source(_url(item, published, revision), self._by_hand(item), token)
+            told = fetch(source, self._partial(item.name, published), reporter)
+            revision = told.revision or revision  # the other files are to be of the same commit
+            told = replace(told, revision=told.revision or (None if latest else record.revision))
+            if published != file:
+                pickle = self._partial(item.name, published)
+                self._check_told(item, pickle, published, told.sha256)
+                self._convert(pickle, self._partial(item.name, file), reporter)
+                pickle.unlink()
+                told = replace(told, sha256=None)
+            waiting.append((file, told, source.url))
+            if not latest:
+                self._take_in(item, *waiting.pop(), reporter, record.files.get(file))
+        for file, told, url in waiting:
+            self._take_in(item, file, told, url, reporter)
+
+    def _fetch_archive(self, item: Entry, files: Sequence[str], reporter: Reporter, *, latest: bool) -> None:
+        archive = item.archive or ""
+        packed, unpacked = self._partial(item.name, archive), self._place(item.name, "incoming")
+        source = Source(_url(item, archive, item.revision), self._by_hand(item))
+        fetch(source, packed, reporter)
+        recorded = {} if latest else self._record(item.name).files
+        try:
+            archives.extract(packed, unpacked, item.files)
+            for file in files:
+                os.replace(unpacked / file, self._partial(item.name, file))
+                self._take_in(item, file, Told(None, None), source.url, reporter, recorded.get(file))
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+        packed.unlink()
+
+    def _check_told(self, item: Entry, pickle: Path, published: str, told: str | None, *, keep: bool = False) -> None:
+        """A pickle is compared with its publisher's hash before it is opened, in whatever process."""
+        wanted = item.sha256.get(published) or told
+        if wanted and (found := fingerprint(pickle).sha256) != wanted:
+            hint = "it was not opened" if keep else f"set aside as {_set_aside(pickle, pickle)}, and not opened"
+            raise WeightsError(f"{pickle}: is not the {published} of {item.name}: its SHA-256 is {found}", hint)
+
+    def _convert(self, pickle: Path, safetensors: Path, reporter: Reporter) -> None:
+        dropped = convert(pickle, safetensors)
+        what = f"; dropped, for it is no tensor: {', '.join(dropped)}"[:300] if dropped else ""
+        reporter.emit(Informed(f"{pickle.name.removesuffix('.part')}: a pickle, converted to safetensors{what}"))
+
+    def _take_in(
+        self, item: Entry, file: str, told: Told, origin: object, reporter: Reporter, recorded: LockedFile | None = None
+    ) -> None:
+        """Give a whole `*.part` its name and record it, if it is what it says it is, and what `recorded` says."""
+        partial, place = self._partial(item.name, file), self._place(item.name, file)
+        found = fingerprint(partial, reporter)
+        converted = file in item.pickles  # what a later torch writes of the same tensors may differ
+        pinned = recorded.sha256 if recorded and not converted else None
+        wanted = item.sha256.get(file) or told.sha256 or pinned
+        if (wanted or found.sha256) != found.sha256:
+            reason = f"its SHA-256 is {found.sha256}, not {wanted}"
+        elif item.size_bytes.get(file, found.size_bytes) != found.size_bytes:
+            reason = "its size is wrong"
         else:
-            reason = _wrong_kind(partial)
+            reason = wrong_kind(item, file, partial)
         if reason:
-            aside = _set_aside(partial, self._place(item.name, file))
-            raise WeightsError(f"{origin}: is not the {file} of {item.name}: {reason}", f"it was set aside as {aside}")
-        os.replace(partial, self._place(item.name, file))
+            hint = f"{item.name}: it was set aside as {_set_aside(partial, place)}"
+            if wanted is not None and wanted == pinned:
+                hint += f"; `facex models pull {item.name} --latest` takes what is published today"
+            raise WeightsError(f"{origin}: is not the {file} of {item.name}: {reason}", hint)
+        if wanted is None and file.endswith(".onnx") and not reads_graphs():
+            reporter.emit(Warned(f"{file}: its hash is not known, and without onnx only its beginning was looked at"))
+        os.replace(partial, place)
+        remember(place, found)
+        self._write_down(item.name, file, found, told.revision)
+
+    def _write_down(self, name: str, file: str, found: LockedFile, revision: str | None) -> None:
         with exclusive(self.folder, "store"):
             records = read_lock(self.folder)
-            old = records.get(item.name, Locked())
+            old = records.get(name, Locked())
             accepted = old.licence_accepted or datetime.now(UTC).isoformat(timespec="seconds")
-            files = {**old.files, file: found}
-            records[item.name] = replace(
-                old, files=files, revision=told.revision or old.revision, licence_accepted=accepted
-            )
+            records[name] = Locked({**old.files, file: found}, revision, accepted)
             write_lock(self.folder, records)
 
     def _found(self, item: Entry, file: str, path: Path, folder: Path) -> Path:
         """Where `file` is in what the user named."""
         if path.is_dir():
-            near = next((p for p in (path / file, path / file.rsplit("/", 1)[-1]) if p.is_file()), None)
+            names = [file, file.rsplit("/", 1)[-1], item.pickles.get(file, file)]
+            names += [name for name in (names[2].rsplit("/", 1)[-1],) if file in item.pickles]
+            near = next((path / name for name in names if (path / name).is_file()), None)
             if near is None:
                 raise WeightsError(f"{path} holds no {file}", f"{item.name} needs {', '.join(item.files)}")
             return near
@@ -183,21 +253,6 @@ class Store:
             raise WeightsError(f"{path}: {item.name} has several files", "name a folder that holds them")
         return path
 
-    def _verify(self, item: Entry, place: Path, locked: LockedFile) -> None:
-        with _verifying:
-            status = place.stat()
-            key = (str(place.resolve()), status.st_mtime_ns, status.st_size, locked.sha256)
-            if key in _verified:
-                return
-            wanted = item.sha256.get(place.relative_to(self.folder / item.name).as_posix(), locked.sha256)
-            if status.st_size == locked.size_bytes and fingerprint(place).sha256 == locked.sha256 == wanted:
-                _verified[key] = True
-                return
-            aside = _set_aside(place, place)
-        raise WeightsError(
-            f"{place}: altered since it was taken in; set aside as {aside}", f"`facex models pull {item.name}`"
-        )
-
     @contextmanager
     def _changing(self, name: str) -> Iterator[None]:
         """One at a time, and what the system refuses in our words."""
@@ -209,11 +264,11 @@ class Store:
             raise WeightsError(f"{error.filename or self.folder}: {error.strerror or error}", hint) from error
 
 
-def _url(item: Entry, file: str) -> str:
+def _url(item: Entry, file: str, revision: str | None) -> str:
     if item.url:
         return item.url if file == item.archive or len(item.files) == 1 else f"{item.url.rstrip('/')}/{file}"
     hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
-    return f"{hub}/{item.repository}/resolve/{item.revision}/{file}"
+    return f"{hub}/{item.repository}/resolve/{revision}/{file}"
 
 
 def _set_aside(path: Path, place: Path) -> Path:
@@ -227,21 +282,3 @@ def _set_aside(path: Path, place: Path) -> Path:
         os.replace(path, aside)
         return aside
     return path
-
-
-def _wrong_kind(path: Path) -> str:
-    """What is wrong with the beginning of a file whose hash nobody told; empty when it looks right."""
-    with path.open("rb") as stream:
-        head = stream.read(512)
-    suffix = path.with_suffix("").suffix
-    if not head:
-        return "it is empty"
-    if head.lstrip()[:1] == b"<" or head.startswith(b"version https://git-lfs"):
-        return "it is a page or a pointer, not weights"
-    if suffix == ".onnx" and head[:1] != b"\x08":  # field 1 of ModelProto, ir_version, comes first
-        return "it is no ONNX graph"
-    if suffix == ".safetensors" and not (
-        head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
-    ):
-        return "it is no safetensors file"
-    return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import shutil
@@ -11,105 +10,21 @@ import tarfile
 import threading
 import zipfile
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from facexcli.cli.app import main
 from facexcli.errors import WeightsError
-from facexcli.weights import archives, catalog, store
-from facexcli.weights.catalog import Entry
-from facexcli.weights.store import Store
+from facexcli.weights import archives, catalog, hashes, store
+from tests.weights.conftest import GRAPH, HASH, OTHER, Host, store_of, swapper_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-GRAPH = b"\x08\x08" + bytes(range(256)) * 4000
-OTHER = b"\x08\x08" + bytes(reversed(range(256))) * 4000
-HASH = hashlib.sha256(GRAPH).hexdigest()
-
-
-class Host(ThreadingHTTPServer):
-    """Serves `body` under every path; `answers` are status codes or byte counts after which it hangs up, once each."""
-
-    daemon_threads = True
-    body = GRAPH
-    headers: dict[str, str]
-    answers: list[int | str]
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Peer)
-        self.asked: list[Any] = []
-        self.headers, self.answers = {}, []
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that turns away before the end, as on a full disk, is no trouble of the host."""
-        del request, client_address
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Peer(BaseHTTPRequestHandler):
-    server: Host
-
-    def do_GET(self) -> None:
-        host = self.server
-        host.asked.append((self.path, self.headers))
-        answer = host.answers.pop(0) if host.answers else 200
-        if isinstance(answer, int) and answer >= 300:
-            self.send_error(answer)
-            return
-        if answer == "redirect":
-            self.send_response(302)
-            self.send_header("Location", f"http://localhost:{host.server_port}/cdn")
-            for name, value in host.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            return
-        tag = f'"{hashlib.md5(host.body).hexdigest()}"'
-        start = 0
-        if "Range" in self.headers and self.headers["If-Range"] == tag:
-            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(host.body) - start))
-        self.end_headers()
-        end = len(host.body) if answer == 200 else start + int(answer)
-        self.wfile.write(host.body[start:end])
-
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
-    server = Host()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", server.address)
-    monkeypatch.setenv("FACEX_HOME", str(tmp_path / "home"))
-    for name in ("FACEX_OFFLINE", "HF_HUB_OFFLINE", "HF_TOKEN", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _store(folder: Path, **more: Any) -> Store:
-    values = {"repository": "someone/swap", "revision": "main", **more}
-    item = Entry("swap", "swapper", ("swap.onnx",), "MIT", "https://example.org", "swaps", **values)
-    return Store(folder / "weights", {"swap": item})
 
 
 def test_a_pull_is_recorded_verified_and_not_repeated(host: Host, tmp_path: Path) -> None:
-    weights = _store(tmp_path)
+    weights = store_of(tmp_path)
     assert not weights.installed("swap")
     (path,) = weights.pull("swap")
     assert path.read_bytes() == GRAPH
@@ -123,25 +38,25 @@ def test_a_pull_is_recorded_verified_and_not_repeated(host: Host, tmp_path: Path
 
 def test_a_broken_connection_is_taken_up_where_it_broke(host: Host, tmp_path: Path) -> None:
     host.answers = ["300000"]
-    assert _store(tmp_path).pull("swap")[0].read_bytes() == GRAPH
+    assert store_of(tmp_path).pull("swap")[0].read_bytes() == GRAPH
     assert host.asked[1][1]["Range"] == "bytes=300000-"
 
 
 def test_the_next_run_goes_on_where_this_one_stopped(host: Host, tmp_path: Path) -> None:
     host.answers = ["100000", "100000", "100000"]
     with pytest.raises(WeightsError, match="cannot be fetched") as caught:
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     assert "goes on" in caught.value.hint
-    assert _store(tmp_path).pull("swap")[0].read_bytes() == GRAPH
+    assert store_of(tmp_path).pull("swap")[0].read_bytes() == GRAPH
     assert host.asked[-1][1]["Range"] == "bytes=300000-"
 
 
 def test_a_file_that_changed_meanwhile_starts_again(host: Host, tmp_path: Path) -> None:
     host.answers = ["1000", "1000", "1000"]
     with pytest.raises(WeightsError):
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     host.body = OTHER
-    assert _store(tmp_path).pull("swap")[0].read_bytes() == OTHER
+    assert store_of(tmp_path).pull("swap")[0].read_bytes() == OTHER
 
 
 @pytest.mark.parametrize(
@@ -152,7 +67,7 @@ def test_a_file_that_changed_meanwhile_starts_again(host: Host, tmp_path: Path) 
 def test_a_refusal_says_what_to_do(host: Host, tmp_path: Path, code: int, said: str, hint: str) -> None:
     host.answers = [code]
     with pytest.raises(WeightsError, match=said) as caught:
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     assert hint in caught.value.hint
     assert caught.value.exit_code == 5
     assert len(host.asked) == 1, "what is refused is not asked again"
@@ -160,7 +75,7 @@ def test_a_refusal_says_what_to_do(host: Host, tmp_path: Path, code: int, said: 
 
 def test_a_server_in_trouble_is_asked_again(host: Host, tmp_path: Path) -> None:
     host.answers = [503, 502]
-    assert _store(tmp_path).pull("swap")
+    assert store_of(tmp_path).pull("swap")
 
 
 def test_the_token_goes_to_the_hub_and_not_along_a_redirect(
@@ -169,7 +84,7 @@ def test_the_token_goes_to_the_hub_and_not_along_a_redirect(
     monkeypatch.setenv("HF_TOKEN", "secret")
     host.answers = ["redirect"]
     host.headers = {"X-Repo-Commit": "c0ffee", "X-Linked-ETag": f'"{HASH}"'}
-    _store(tmp_path).pull("swap")
+    store_of(tmp_path).pull("swap")
     assert [headers["Authorization"] for _, headers in host.asked] == ["Bearer secret", None]
     lock = json.loads((tmp_path / "weights" / "lock.json").read_text("utf-8"))
     assert lock["weights"]["swap"]["revision"] == "c0ffee"
@@ -181,13 +96,13 @@ def test_the_token_follows_a_repository_that_was_renamed(
     monkeypatch.setenv("HF_TOKEN", "secret")
     host.answers, host.headers = ["redirect"], {"X-Repo-Commit": "c0ffee"}
     monkeypatch.setenv("HF_ENDPOINT", host.address.replace("127.0.0.1", "localhost"))
-    _store(tmp_path).pull("swap")
+    store_of(tmp_path).pull("swap")
     assert [headers["Authorization"] for _, headers in host.asked] == ["Bearer secret", "Bearer secret"]
 
 
 def test_the_token_goes_to_no_other_host(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
-    _store(tmp_path, repository=None, revision=None, url=f"{host.address}/swap.onnx").pull("swap")
+    store_of(tmp_path, repository=None, revision=None, url=f"{host.address}/swap.onnx").pull("swap")
     assert host.asked[0][1]["Authorization"] is None
 
 
@@ -197,35 +112,36 @@ def test_the_token_goes_to_no_other_host(host: Host, tmp_path: Path, monkeypatch
 def test_what_is_no_graph_is_set_aside(host: Host, tmp_path: Path, body: bytes) -> None:
     host.body = body
     with pytest.raises(WeightsError, match=r"is not the swap\.onnx"):
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     assert (tmp_path / "weights/swap/swap.onnx.rejected").read_bytes() == body
-    assert not _store(tmp_path).installed("swap")
+    assert not store_of(tmp_path).installed("swap")
 
 
 def test_the_hash_of_the_hub_is_believed_over_the_bytes(host: Host, tmp_path: Path) -> None:
     host.answers, host.headers, host.body = ["redirect"], {"X-Linked-ETag": f'"{HASH}"'}, OTHER
     with pytest.raises(WeightsError, match="SHA-256"):
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
 
 
 def test_an_altered_file_is_set_aside_and_can_be_pulled_again(host: Host, tmp_path: Path) -> None:
-    (path,) = _store(tmp_path).pull("swap")
+    (path,) = store_of(tmp_path).pull("swap")
     path.write_bytes(OTHER)
     with pytest.raises(WeightsError, match="altered") as caught:
-        _store(tmp_path).path("swap")
+        store_of(tmp_path).path("swap")
     assert caught.value.exit_code == 5
     assert path.with_name("swap.onnx.rejected").read_bytes() == OTHER
-    assert _store(tmp_path).pull("swap")[0].read_bytes() == GRAPH
+    assert store_of(tmp_path).pull("swap")[0].read_bytes() == GRAPH
 
 
 def test_a_file_is_hashed_once_a_run(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = _store(tmp_path)
+    weights = store_of(tmp_path)
     weights.pull("swap")
-    monkeypatch.setattr(store, "fingerprint", _must_not_be_called)
+    monkeypatch.setattr(hashes, "fingerprint", _must_not_be_called)
     assert weights.path("swap", "swap.onnx").is_file()
 
 
-def _must_not_be_called(path: Path) -> None:
+def _must_not_be_called(path: Path, reporter: object) -> None:
+    del reporter
     raise AssertionError(path)
 
 
@@ -233,7 +149,7 @@ def _must_not_be_called(path: Path) -> None:
 def test_offline_nothing_is_asked(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
     with pytest.raises(WeightsError, match="offline"):
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     assert not host.asked
 
 
@@ -242,7 +158,7 @@ def test_without_a_network_the_hint_names_the_file_and_the_command(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(WeightsError, match="cannot be fetched") as caught:
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     assert "get swap.onnx" in caught.value.hint and "facex models add swap" in caught.value.hint
 
 
@@ -250,7 +166,7 @@ def test_a_full_disk_is_seen_before_the_download(host: Host, tmp_path: Path, mon
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("facexcli.weights.download.shutil.disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(WeightsError, match="disk is full"):
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
 
 
 def test_a_store_that_cannot_be_written_says_so(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,24 +175,24 @@ def test_a_store_that_cannot_be_written_says_so(host: Host, tmp_path: Path, monk
 
     monkeypatch.setattr(store, "exclusive", refuse)
     with pytest.raises(WeightsError, match="Read-only") as caught:
-        _store(tmp_path).pull("swap")
+        store_of(tmp_path).pull("swap")
     assert "FACEX_HOME" in caught.value.hint
 
 
 def test_two_pulls_at_once_fetch_once(host: Host, tmp_path: Path) -> None:
-    threads = [threading.Thread(target=_store(tmp_path).pull, args=("swap",)) for _ in range(4)]
+    threads = [threading.Thread(target=store_of(tmp_path).pull, args=("swap",)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert Counter(path for path, _ in host.asked) == {"/someone/swap/resolve/main/swap.onnx": 1}
-    assert _store(tmp_path).installed("swap")
+    assert store_of(tmp_path).installed("swap")
 
 
 def test_a_file_of_the_users_own_is_taken_in_and_removed(tmp_path: Path) -> None:
     mine = tmp_path / "download.onnx"
     mine.write_bytes(GRAPH)
-    weights = _store(tmp_path)
+    weights = store_of(tmp_path)
     assert weights.add("swap", mine)[0].read_bytes() == GRAPH
     assert mine.is_file()
     assert weights.remove("swap") == len(GRAPH)
@@ -287,23 +203,23 @@ def test_the_wrong_file_under_the_right_name_is_refused(tmp_path: Path) -> None:
     mine = tmp_path / "swap.onnx"
     mine.write_bytes(OTHER)
     with pytest.raises(WeightsError, match="SHA-256"):
-        _store(tmp_path, sha256={"swap.onnx": HASH}).add("swap", mine)
+        store_of(tmp_path, sha256={"swap.onnx": HASH}).add("swap", mine)
     assert mine.read_bytes() == OTHER
 
 
 def test_a_file_that_was_only_put_there_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "weights/swap").mkdir(parents=True)
     (tmp_path / "weights/swap/swap.onnx").write_bytes(GRAPH)
-    assert not _store(tmp_path).installed("swap")
+    assert not store_of(tmp_path).installed("swap")
     with pytest.raises(WeightsError, match="not installed"):
-        _store(tmp_path).path("swap")
+        store_of(tmp_path).path("swap")
 
 
 def test_a_damaged_lock_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights/lock.json").write_text("{", "utf-8")
     with pytest.raises(WeightsError, match="damaged"):
-        _store(tmp_path).installed("swap")
+        store_of(tmp_path).installed("swap")
 
 
 def test_an_archive_is_fetched_and_unpacked(host: Host, tmp_path: Path) -> None:
@@ -311,7 +227,7 @@ def test_an_archive_is_fetched_and_unpacked(host: Host, tmp_path: Path) -> None:
     with zipfile.ZipFile(packed, "w") as file:
         file.writestr("pack/swap.onnx", GRAPH)
     host.body = packed.getvalue()
-    weights = _store(tmp_path, repository=None, revision=None, url=f"{host.address}/p.zip", archive="p.zip")
+    weights = store_of(tmp_path, repository=None, revision=None, url=f"{host.address}/p.zip", archive="p.zip")
     assert weights.pull("swap")[0].read_bytes() == GRAPH
     assert sorted(path.name for path in (tmp_path / "weights/swap").iterdir()) == ["swap.onnx"]
 
@@ -361,6 +277,7 @@ def test_the_catalog_is_whole() -> None:
 def test_the_commands_ask_for_the_licence_and_tell_what_is_there(
     host: Host, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    host.body = swapper_graph()
     assert main(["models", "pull", "inswapper_128"]) == 5
     assert "non-commercial" in capsys.readouterr().err and not host.asked
     assert main(["models", "pull", "inswapper_128", "--accept-licence"]) == 0

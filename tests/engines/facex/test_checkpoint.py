@@ -204,7 +204,7 @@ def test_a_backbone_in_the_store_is_verified_and_taken(network: Any, tmp_path: P
     """The tiny UNet under the name of the big one; the VAE, which comes next, is then what is missing."""
     network.unet.save_pretrained(tmp_path / "given" / "unet")
     known = catalog()["stable_diffusion_v1_5"]
-    store = Store(tmp_path / "store", {**catalog(), known.name: replace(known, sha256={}, size_bytes={})})
+    store = Store(tmp_path / "store", {**catalog(), known.name: replace(known, sha256={}, size_bytes={}, facts={})})
     store.add(known.name, tmp_path / "given")
     expected = {name: tensor.clone() for name, tensor in network.unet.state_dict().items()}
     for parameter in network.unet.parameters():
