@@ -13,8 +13,10 @@ from facexcli.weights.catalog import Entry
 from facexcli.weights.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from facexcli.events import Event
 
 GRAPH = b"\x08\x08" + bytes(range(256)) * 4000
 OTHER = b"\x08\x08" + bytes(reversed(range(256))) * 4000
@@ -97,6 +99,16 @@ def store_of(folder: Path, files: tuple[str, ...] = ("swap.onnx",), **more: Any)
     values = {"repository": "someone/swap", "revision": "main", **more}
     item = Entry("swap", "swapper", files, "MIT", "https://example.org", "swaps", **values)
     return Store(folder / "weights", {"swap": item})
+
+
+class Listener:
+    """A reporter that hands every event on."""
+
+    def __init__(self, heard: Callable[[Event], object]) -> None:
+        self._heard = heard
+
+    def emit(self, event: Event) -> None:
+        self._heard(event)
 
 
 def swapper_graph(size_px: int = 128, embedding: int = 512) -> bytes:
