@@ -170,7 +170,8 @@ def _refusal(source: Source, code: int) -> WeightsError:
         hint = "accept the terms on the publisher's page, and set HF_TOKEN to a token of yours; or " + source.by_hand
         return WeightsError(f"{source.url}: the host wants to know who asks ({code})", hint)
     if code == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return WeightsError(f"{source.url}: the proxy wants a login (407)", "set HTTPS_PROXY=http://USER:PASSWORD@HOST")
+        proxy = "HTTPS_PROXY" if source.url.startswith("https:") else "HTTP_PROXY"
+        return WeightsError(f"{source.url}: the proxy wants a login (407)", f"set {proxy}=http://USER:PASSWORD@HOST")
     if code in (404, 410):
         return WeightsError(f"{source.url}: the file or its revision is gone ({code})", source.by_hand)
     return WeightsError(f"{source.url}: the host answers {code}", f"try again later; or {source.by_hand}")

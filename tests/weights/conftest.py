@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +25,22 @@ HASH = hashlib.sha256(GRAPH).hexdigest()
 
 
 class Host(ThreadingHTTPServer):
-    """Serves `body` under every path; `answers` are status codes or byte counts after which it hangs up, once each."""
+    """Serves `body` under every path; `answers` are status codes or byte counts after which it hangs up, once each.
+
+    It waits `delay_s` before an answer. With `hangs`, it does not hang up but waits for it, and sets `hung`.
+    """
 
     daemon_threads = True
     body = GRAPH
+    delay_s = 0.0
+    hangs: threading.Event | None = None
     headers: dict[str, str]
     answers: list[int | str]
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Peer)
         self.asked: list[Any] = []
-        self.headers, self.answers = {}, []
+        self.headers, self.answers, self.hung = {}, [], threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that turns away before the end, as on a full disk, is no trouble of the host."""
@@ -51,6 +57,7 @@ class Peer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         host = self.server
         host.asked.append((self.path, self.headers))
+        time.sleep(host.delay_s)
         answer = host.answers.pop(0) if host.answers else 200
         if isinstance(answer, int) and answer >= 300:
             self.send_error(answer)
@@ -72,6 +79,9 @@ class Peer(BaseHTTPRequestHandler):
         self.end_headers()
         end = len(host.body) if answer == 200 else start + int(answer)
         self.wfile.write(host.body[start:end])
+        if host.hangs and answer != 200:
+            host.hung.set()
+            host.hangs.wait(60)
 
     def log_message(self, format: str, *args: Any) -> None:
         del format, args

@@ -62,7 +62,7 @@ def test_a_file_that_changed_meanwhile_starts_again(host: Host, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("code", "said", "hint"),
     [(401, "who asks", "HF_TOKEN"), (403, "who asks", "HF_TOKEN"), (404, "gone", "models add"),
-     (407, "proxy", "HTTPS_PROXY"), (410, "gone", "models add")],
+     (407, "proxy", "HTTP_PROXY"), (410, "gone", "models add")],
 )  # fmt: skip
 def test_a_refusal_says_what_to_do(host: Host, tmp_path: Path, code: int, said: str, hint: str) -> None:
     host.answers = [code]

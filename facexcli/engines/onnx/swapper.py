@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from facexcli.engines.onnx.graph import Graph, Slot, read_graph
 from facexcli.errors import WeightsError
-from facexcli.weights.lock import fingerprint
+from facexcli.weights.hashes import fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
