@@ -83,11 +83,12 @@ class Store:
         Raises WeightsError.
         """
         item = entry(name, self.known)
-        if item.page and not self.installed(name):
-            raise WeightsError(f"{name}: its publisher gives it only to who registers", self._by_hand(item))
-        with self._changing(name):
-            if item.page is None and (latest or not self.installed(name)):
-                self._fetch_all(item, reporter or SilentReporter(), latest=latest)
+        if latest or not self.installed(name):  # else nothing is written, also where nothing could be
+            if item.page:
+                raise WeightsError(f"{name}: its publisher gives it only to who registers", self._by_hand(item))
+            with self._changing(name):
+                if latest or not self.installed(name):  # another process may have been faster
+                    self._fetch_all(item, reporter or SilentReporter(), latest=latest)
         return tuple(self.path(name, file, reporter) for file in item.files)
 
     def add(self, name: str, path: Path, reporter: Reporter | None = None) -> tuple[Path, ...]:
