@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facexcli.events import Reporter, SilentReporter
-from facexcli.faces.choose import choose_analyzer
 from facexcli.media.picture_files import output_path
 from facexcli.pipeline.inputs import Mapped
 from facexcli.pipeline.output import probe_target
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people
+from facexcli.pipeline.perception import choose_analyzer
 from facexcli.pipeline.plan import plan_mapped_swap, plan_reenact, plan_swap
 from facexcli.pipeline.result import PersonResult, RunResult
 from facexcli.pipeline.run import run

@@ -9,19 +9,26 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 
 from facexcli import __version__
 from facexcli.config import PROJECT_FILE, USER_FILE, cache_folder, user_folder
 from facexcli.device import choose_device
-from facexcli.engines.registry import engine_factories
+from facexcli.engines.auto import choose_engine
+from facexcli.engines.base import EngineOptions
+from facexcli.engines.registry import engine_factories, missing_weights
 from facexcli.errors import FacexError, WeightsError
-from facexcli.faces.choose import choose_analyzer
 from facexcli.faces.dlib_backend import weights_folder
+from facexcli.fusion.segmentation import KNOWN
 from facexcli.media.capabilities import Ability, decoders, encoders, hardware_encoders
 from facexcli.media.container import os_reason
+from facexcli.pipeline.perception import PACKS, choose_analyzer, occlusion_network
+from facexcli.weights.store import Store
+
+if TYPE_CHECKING:
+    from facexcli.engines.base import Engine
 
 _PACKAGES = {
     "av": "PyAV: decodes and encodes",
@@ -41,6 +48,7 @@ _OPTIONAL = {
     "ray": "clusters",
 }
 _GRAPHICS_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+_OCCLUSION = "xseg_3"
 _MODELS = {
     "shape_predictor_68_face_landmarks.dat": (
         "68 landmarks",
@@ -72,6 +80,15 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What `auto` takes here for one purpose, why, and what would improve it; `better` is '' where nothing would."""
+
+    purpose: str
+    active: str
+    better: str
+
+
+@dataclass(frozen=True, slots=True)
 class Examination:
     """What was found. Encoders were really opened; their `problem` says why one cannot be used.
 
@@ -94,6 +111,7 @@ class Examination:
     folders: tuple[Folder, ...]
     models: tuple[Model, ...]
     analyzer: str
+    choices: tuple[Choice, ...]
     device: str
     device_reason: str
     config_files: dict[str, bool]
@@ -127,6 +145,7 @@ def examine() -> Examination:
         folders=tuple(_folder(purpose, path) for purpose, path in places.items()),
         models=models,
         analyzer=_analyzer(),
+        choices=choices_here(),
         device=device.name,
         device_reason=device.reason,
         config_files={str(path): path.is_file() for path in files},
@@ -186,9 +205,45 @@ def _engines() -> dict[str, str]:
         except (FacexError, ImportError) as error:
             told[name] = f"cannot be used: {error}"
             continue
-        told[name] = engine.spec.summary
+        told[name] = _absent(engine) or engine.spec.summary
         engine.close()
     return told
+
+
+def _absent(engine: Engine) -> str:
+    """What an engine lacks, in words; '' where it can be used, or tells itself when it is asked."""
+    lacks = missing_weights(engine.spec)
+    return f"not installed: facex models pull {lacks[0]}" if lacks else ""
+
+
+def choices_here() -> tuple[Choice, ...]:
+    """What `auto` takes for faces, swap and occlusion; a damaged file is told in the place of the choice."""
+    store = Store()
+    pack = next((name for name in PACKS if store.installed(name)), "")
+    better = "" if pack else f"surer faces, landmarks and identity: facex models pull {PACKS[0]}"
+    if pack and not _version("insightface"):
+        better = f"{pack} is installed, but insightface is not: pip install 'facexcli[insightface]'"
+    return (Choice("faces", _analyzer(), better), _swap_choice(), _occlusion_choice(store))
+
+
+def _swap_choice() -> Choice:
+    try:
+        name, reason = choose_engine("swap", EngineOptions())
+    except FacexError as error:
+        return Choice("swap", f"none: {error.message}", "")
+    kind, _, better = reason.partition("; ")
+    return Choice("swap", f"{name}, {kind}", better if "facex" in better else "")
+
+
+def _occlusion_choice(store: Store) -> Choice:
+    better = f"hands, hair and microphones stay in front more surely: facex models pull {_OCCLUSION}"
+    try:
+        path = occlusion_network(store)
+    except WeightsError as error:
+        return Choice("occlusion", f"none: {error.message}", error.hint)
+    if path is None:
+        return Choice("occlusion", "colour and motion, learnt from each video", better)
+    return Choice("occlusion", path.name, "" if KNOWN[path.name] == "xseg" else better)
 
 
 def _folder(purpose: str, path: Path) -> Folder:

@@ -43,7 +43,7 @@ class EngineSettings(_Group):
     """Which engine."""
 
     name: Annotated[str, Flag("--engine", "Engine and recipe", "NAME")] = Field(
-        default="auto", min_length=1, description="auto takes mesh, the embedded one; see `facex engines`"
+        default="auto", min_length=1, description="auto takes the best that is installed; see `facex engines`"
     )
     weights: Annotated[Path | None, Flag("--weights", "Engine and recipe", "FILE|FOLDER")] = Field(
         default=None, description="what the engine was trained to: a checkpoint, or a folder with one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group.command("people")(bench_people)
     group.command("speed")(bench_speed)
     group.command("media")(bench_media)
+    group.command("engine")(bench_engine)
     group.command("provenance")(bench_provenance)
     group.command("occlusion")(bench_occlusion)
     app.add_typer(group, name="bench", rich_help_panel=panel)
@@ -202,6 +204,33 @@ def bench_media(
                 _line("", *stages, "together")
                 _line(engine, *(f"{value:.1f}" for value in stages.values()), f"{total:.1f}")
                 _line("share", *(f"{value / total:.0%}" for value in stages.values()), "")
+
+
+def bench_engine(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="see `facex engines`")] = "mesh",
+    faces: Annotated[int, typer.Option("--faces", metavar="N", min=1, help="faces to take the median of")] = 10,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="where an ONNX engine runs")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as one JSON object")] = False,
+) -> None:
+    """Time an engine by itself, a face at a time; ONNX engines with a made network of 37 GFLOP.
+
+    Example:
+      facex bench engine inswapper_128
+      facex bench engine mesh --faces 50
+    """
+    from facexcli.evaluate import engine_bench
+
+    cost = engine_bench.bench_engine(name, faces, device)
+    if as_json:
+        print_json(asdict(cost) | {"overhead": cost.overhead, "gflop_per_s": cost.gflop_per_s})
+        return
+    place = f", {cost.runs_on}" if cost.runs_on else ""
+    print_result(f"{cost.name}{place}: {cost.face_ms:.1f} ms a face of {cost.size_px} px, median of {cost.faces}")
+    if cost.session_ms is not None and cost.overhead is not None:
+        print_result(
+            f"network {cost.session_ms:.1f} ms ({cost.session_ms / cost.face_ms:.1%}), {cost.gflop:.1f} GFLOP, "
+            f"{cost.gflop_per_s:.1f} GFLOP/s; all else {cost.overhead:.1%} of it, at most 15% wanted"
+        )
 
 
 def bench_occlusion(data: DataOption = _DATA, keep: KeepOption = None) -> None:

@@ -75,7 +75,10 @@ def _lines(found: Examination) -> Iterator[str]:
     yield f"facex {found.facex}, Python {found.python}, {found.platform}"
     yield from _wrapped("device: ", f"{found.device} ({found.device_reason})")
     yield from _wrapped("graphics: ", "; ".join(found.graphics) or "no card found")
-    yield from _wrapped("analyzer: ", found.analyzer)
+    for choice in found.choices:
+        yield from _wrapped(f"{choice.purpose}: ", choice.active)
+        if choice.better:
+            yield from _wrapped("  better: ", choice.better)
     for name, summary in found.engines.items():
         yield from _wrapped(f"engine: {name}: ", summary)
     yield "\npackages"

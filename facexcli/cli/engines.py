@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facexcli.cli.console import print_json, print_result
-from facexcli.engines.registry import engine_factories
+from facexcli.engines.registry import engine_factories, missing_weights
 from facexcli.errors import FacexError
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def _row(name: str, factory: Callable[[], Engine]) -> dict[str, Any]:
         return {"engine": name, "available": False, "reason": str(error)}
     spec = engine.spec
     engine.close()
+    if lacks := missing_weights(spec):
+        reason = f"not installed: {', '.join(f'facex models pull {each}' for each in lacks)}"
+        return {"engine": name, "available": False, "reason": reason, "licence": spec.licence}
     return {
         "engine": name,
         "available": True,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
 
-    from facexcli.engines.base import Engine
+    from facexcli.engines.base import Engine, EngineSpec
     from facexcli.weights.catalog import Entry
 
 ENTRY_POINT_GROUP = "facexcli.engines"
@@ -68,6 +68,14 @@ def engine_factories() -> Mapping[str, Callable[[], Engine]]:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         factories.setdefault(entry_point.name, _foreign(entry_point))
     return factories
+
+
+def missing_weights(spec: EngineSpec) -> tuple[str, ...]:
+    """The names in `spec.weights` that the catalog knows and the store has not."""
+    from facexcli.weights.catalog import catalog
+    from facexcli.weights.store import Store
+
+    return tuple(name for name in spec.weights if name in catalog() and not Store().installed(name))
 
 
 def _foreign(entry_point: EntryPoint) -> Callable[[], Engine]:

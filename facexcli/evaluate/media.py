@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from facexcli.engines.registry import open_engine
 from facexcli.evaluate.speed import RATE, ProcessCost, median_cost, process_cost, transcode_arguments
 from facexcli.events import SilentReporter
-from facexcli.faces.choose import choose_analyzer
 from facexcli.fusion.compose import Look
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
@@ -30,6 +29,7 @@ from facexcli.pipeline.occlusion import occlusion_model
 from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
 from facexcli.pipeline.people import crop_px_for, find_people
+from facexcli.pipeline.perception import choose_analyzer
 from facexcli.pipeline.stills import load_still
 from facexcli.recipes import recipe_named
 from facexcli.settings import Settings

@@ -15,7 +15,6 @@ from facexcli.evaluate.bench import talking_clips
 from facexcli.evaluate.occluders import OCCLUDERS, FacePlace, OccluderName, occlude
 from facexcli.evaluate.speed import RATE
 from facexcli.events import SilentReporter
-from facexcli.faces.choose import choose_analyzer
 from facexcli.fusion.compose import Look, compose
 from facexcli.fusion.mask import face_outline, face_unit_px, fill
 from facexcli.fusion.skin import sample_mask
@@ -27,6 +26,7 @@ from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import analyse_media
 from facexcli.pipeline.occlusion import occlusion_model
 from facexcli.pipeline.painter import CropShape
+from facexcli.pipeline.perception import choose_analyzer
 from facexcli.recipes import RECIPES
 from facexcli.settings import Settings
 from facexcli.types import Patch

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facexcli.errors import unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from facexcli.faces.base import Analyzer
 
 ANALYZERS = ("auto", "dlib", "insightface")
 
 
-def choose_analyzer(name: str = "auto", insightface_root: Path | None = None) -> tuple[Analyzer, str]:
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A model pack of insightface: its name, and verified files by task (see `insightface_backend.pack_files`)."""
+
+    name: str
+    files: Mapping[str, Path]
+
+
+def choose_analyzer(
+    name: str = "auto", insightface_root: Path | None = None, pack: Pack | None = None
+) -> tuple[Analyzer, str]:
     """The analyzer called `name` and one sentence that says why it was chosen.
 
     `auto` takes insightface when its package and its model pack are there, else the embedded dlib.
@@ -21,6 +34,7 @@ def choose_analyzer(name: str = "auto", insightface_root: Path | None = None) ->
     Args:
         name: one of `ANALYZERS`.
         insightface_root: the folder that holds `models/buffalo_l`; insightface's own default when None.
+        pack: a model pack that is used instead of the one in that folder.
     Raises:
         UsageError: an unknown name.
         WeightsError: insightface was asked for and is not complete.
@@ -32,8 +46,10 @@ def choose_analyzer(name: str = "auto", insightface_root: Path | None = None) ->
 
     if name == "dlib":
         return DlibAnalyzer(), "dlib, as asked"
-    missing = missing_parts(insightface_root)
+    missing = missing_parts(insightface_root, pack.files if pack else None)
     if name == "insightface" or not missing:
         reason = "as asked" if name == "insightface" else "its model pack is installed"
-        return InsightFaceAnalyzer(insightface_root), f"insightface, {reason}"
+        if pack is None:
+            return InsightFaceAnalyzer(insightface_root), f"insightface, {reason}"
+        return InsightFaceAnalyzer(files=pack.files, pack=pack.name), f"insightface with {pack.name}, {reason}"
     return DlibAnalyzer(), f"dlib, the embedded one, because {missing}"

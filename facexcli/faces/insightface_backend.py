@@ -44,11 +44,12 @@ class InsightFaceAnalyzer:
         root: the folder that holds `models/buffalo_l`; insightface's own default when None.
         providers: onnxruntime execution providers, the preferred one first.
         models: ready models by task name, instead of those of the pack.
+        files: the pack's files by task name, wherever they are.
+        pack: whose files these are. Embeddings of different packs cannot be compared, so that it is part of the name.
     Raises:
         WeightsError: the package or a file of the pack is missing, or cannot be read.
     """
 
-    name = "insightface"
     same_person_distance = 1.1
     """Of ArcFace embeddings: a cosine similarity of 0.4."""
 
@@ -57,12 +58,16 @@ class InsightFaceAnalyzer:
         root: Path | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         models: Mapping[str, Any] | None = None,
+        files: Mapping[str, Path] | None = None,
+        pack: str = PACK,
     ) -> None:
+        self.name = "insightface" if pack == PACK else f"insightface-{pack}"
         if models is None:
-            missing = missing_parts(root)
+            missing = missing_parts(root, files)
             if missing:
-                raise WeightsError(f"insightface cannot be used: {missing}", "use --analyzer dlib")
-            models = {task: _open(path, providers) for task, path in pack_files(root).items()}
+                hint = f"`facex models pull {PACK}`, or use --analyzer dlib"
+                raise WeightsError(f"insightface cannot be used: {missing}", hint)
+            models = {task: _open(path, providers) for task, path in (files or pack_files(root)).items()}
         self._models = dict(models)
 
     def detect(self, rgb: Array, *, thorough: bool = False) -> list[Detection]:
@@ -112,11 +117,11 @@ def pack_files(root: Path | None = None) -> dict[str, Path]:
     return {task: folder / name for task, name in _FILES.items()}
 
 
-def missing_parts(root: Path | None = None) -> str:
-    """What insightface still needs, in words; empty when it can be used."""
+def missing_parts(root: Path | None = None, files: Mapping[str, Path] | None = None) -> str:
+    """What insightface still needs, in words; empty when it can be used. `files` stand for those of `pack_files`."""
     if find_spec("insightface") is None:
         return "the package insightface is not installed"
-    absent = [path for path in pack_files(root).values() if not path.is_file()]
+    absent = [path for path in (files or pack_files(root)).values() if not path.is_file()]
     return f"{absent[0]} does not exist" if absent else ""
 
 

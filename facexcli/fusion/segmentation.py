@@ -1,4 +1,4 @@
-"""Networks that see what is in front of a face, from ONNX files that the user has installed.
+"""Networks that see what is in front of a face, from ONNX files that the user has pulled.
 
 XSeg (DeepFaceLab's, in the form in which FaceFusion publishes it): a crop of the face, 1 x 256 x 256 x 3, blue first,
 0..1; the answer is how much of each pixel is face. BiSeNet (C. Yu et al., "BiSeNet: Bilateral segmentation network",
@@ -98,12 +98,6 @@ class Segmentation:
             isinstance(shape[wanted.classes_at], int) and shape[wanted.classes_at] != wanted.classes
         ):
             raise WeightsError(f"{self.path}: not a {self.kind} network: its answer is {shape}", _HINT)
-
-
-def installed(folder: Path, kind: Kind) -> Path | None:
-    """The best file of a kind in `folder`, or None."""
-    found = (folder / name for name, each in KNOWN.items() if each == kind)
-    return next((path for path in found if path.is_file()), None)
 
 
 def _open(path: Path, cuda: int | None) -> Any:

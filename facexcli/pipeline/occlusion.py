@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facexcli.config import data_folder
-from facexcli.device import choose_device
+from facexcli.engines.onnx.providers import providers_for
 from facexcli.events import Informed
-from facexcli.fusion.segmentation import Segmentation, installed
+from facexcli.fusion.segmentation import Segmentation
 from facexcli.pipeline.face_model import FaceModel, learn_face_models
+from facexcli.pipeline.perception import occlusion_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from facexcli.events import Reporter
     from facexcli.pipeline.painter import CropShape, FacesByFrame
     from facexcli.types import Array, Crop, MediaInfo
-
-_FOLDER = "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +47,15 @@ def occlusion_model(
     XSeg needs nobody beside it; BiSeNet does not know hands, so that what was learnt of the faces is asked too.
 
     Args:
-        device: `auto`, `cpu` or `cuda[:N]`.
+        device: as `--device` has it.
     Raises:
         WeightsError: an installed network cannot be used.
     """
-    folder = data_folder() / _FOLDER
-    path = installed(folder, "xseg") or installed(folder, "bisenet")
+    path = occlusion_network()
     networks: tuple[Segmentation, ...] = ()
     if path is not None:
-        chosen = choose_device(device)
-        networks = (Segmentation(path, chosen.index if chosen.kind == "cuda" else None),)
+        chosen = providers_for(device)
+        networks = (Segmentation(path, chosen.index if chosen.memory == "cuda" else None),)
         if networks[0].kind == "xseg":
             reporter.emit(Informed(f"occlusion: {path.name}, which is installed"))
             return OcclusionModel(networks)

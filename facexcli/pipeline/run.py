@@ -11,7 +11,6 @@ from facexcli.engines.base import EngineOptions
 from facexcli.engines.registry import open_engine
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed, Reporter, SilentReporter, Warned
-from facexcli.faces.choose import choose_analyzer
 from facexcli.faces.select import RULES
 from facexcli.fusion.compose import Look
 from facexcli.media.probe import probe
@@ -35,6 +34,7 @@ from facexcli.pipeline.people import (
     whole_tracks,
     within_range,
 )
+from facexcli.pipeline.perception import choose_analyzer
 from facexcli.pipeline.presence import presences, turned_faces
 from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results

@@ -38,7 +38,7 @@ class Sessions:
     """
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES, load: Load | None = None) -> None:
-        self._budget_bytes, self._load = budget_bytes, load or _load
+        self._budget_bytes, self._load = budget_bytes, load or load_session
         self._held: OrderedDict[_Key, _Held] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -86,8 +86,11 @@ def shared_sessions() -> Sessions:
     return Sessions()
 
 
-def _load(path: Path, providers: Sequence[str]) -> Any:
-    """`providers` are onnxruntime's names, with the number of the device behind a colon where it is not the first."""
+def load_session(path: Path, providers: Sequence[str]) -> Any:
+    """A session of onnxruntime. `providers` are its names; a device that is not the first has its number after a colon.
+
+    Raises WeightsError for a file that is no graph, DeviceError for providers that do not start.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -246,11 +246,11 @@ class _NoCuda(Sessions):
 
     @staticmethod
     def _refuse(path: Path, providers: Sequence[str]) -> Any:
-        from facexcli.weights.sessions import _load
+        from facexcli.weights.sessions import load_session
 
         if providers[0].startswith("CUDA"):
             raise DeviceError("CUDA does not start here")
-        return _load(path, providers)
+        return load_session(path, providers)
 
 
 def test_a_card_that_does_not_start_is_told_and_the_cpu_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

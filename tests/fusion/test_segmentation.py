@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from facexcli.errors import WeightsError
-from facexcli.fusion.segmentation import Segmentation, installed
+from facexcli.fusion.segmentation import Segmentation
 
 
 def _save(path: Path, nodes, shape_in, shape_out, constants=()) -> Path:
@@ -79,11 +79,3 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path):
     with pytest.raises(WeightsError, match=r"xseg_2\.onnx: cannot be loaded") as caught:
         Segmentation(path)
     assert "\n" not in caught.value.message
-
-
-def test_the_best_installed_file_is_taken(tmp_path):
-    assert installed(tmp_path, "xseg") is None
-    for name in ("dfl_xseg.onnx", "xseg_2.onnx", "bisenet_resnet_18.onnx"):
-        (tmp_path / name).touch()
-    assert installed(tmp_path, "xseg") == tmp_path / "xseg_2.onnx"
-    assert installed(tmp_path, "bisenet") == tmp_path / "bisenet_resnet_18.onnx"

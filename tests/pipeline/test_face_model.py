@@ -27,6 +27,7 @@ from facexcli.pipeline.face_model import LEAST_SAMPLES, SAMPLES, FaceModel, lear
 from facexcli.pipeline.occlusion import occlusion_model
 from facexcli.pipeline.painter import CropShape
 from facexcli.types import Frame, MediaInfo
+from facexcli.weights.store import Store
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,6 @@ def test_a_run_says_which_model_it_uses(known, tmp_path, monkeypatch):
 
 def test_an_installed_network_is_asked_instead(known, tmp_path, monkeypatch):
     monkeypatch.setenv("FACEX_HOME", str(tmp_path))
-    folder = tmp_path / "data" / "weights"
-    folder.mkdir(parents=True)
     pick = helper.make_tensor("pick", TensorProto.INT64, [1], [0])
     graph = helper.make_graph(
         [helper.make_node("Gather", ["picture", "pick"], ["answer"], axis=3)],
@@ -140,13 +139,14 @@ def test_an_installed_network_is_asked_instead(known, tmp_path, monkeypatch):
         [pick],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, str(folder / "xseg_1.onnx"))
+    onnx.save(model, str(tmp_path / "xseg_1.onnx"))
+    (path,) = Store().add("xseg_1", tmp_path / "xseg_1.onnx")
     heard = _Heard()
     network = occlusion_model(known.info, known.faces, known.shape, "cpu", heard)
     assert heard.messages == ["occlusion: xseg_1.onnx, which is installed"]
     crop = known.shape.cut(known.frames[0], known.faces[0][0])
     blue = cv2.resize(crop.rgb[..., 2], (128, 128), interpolation=cv2.INTER_AREA) / 255
     assert np.abs(network.covered(crop) - (1 - blue)).mean() < 0.02
-    (folder / "xseg_1.onnx").write_bytes(b"cut off")
-    with pytest.raises(WeightsError, match=r"xseg_1\.onnx"):
+    path.write_bytes(b"cut off")
+    with pytest.raises(WeightsError, match=r"xseg_1\.onnx: altered"):
         occlusion_model(known.info, known.faces, known.shape, "cpu", heard)
