@@ -26,7 +26,8 @@ def list_engines(as_json: Annotated[bool, typer.Option("--json", help="print one
     Example:
       facex engines
     """
-    rows = [_row(name, factory) for name, factory in sorted(engine_factories().items())]
+    rows = [_row(name, factory) for name, factory in engine_factories().items()]
+    rows.sort(key=lambda row: not row["available"])
     if as_json:
         print_json({"engines": rows})
         return

@@ -12,12 +12,13 @@ from PIL import Image, ImageFilter
 from facexcli.doctor import choices_here
 from facexcli.media.image import read_image
 from facexcli.types import Array
+from facexcli.weights.catalog import catalog
 from tests.cli.conftest import Facex
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from tests.engines.graphs import install
+from tests.engines.graphs import install, swapper_graph
 
 _SIDE_PX, _SOFT_PX = 400, 2.5
 """A portrait of the London set in which the face is smaller than a crop of 256 pixels, and softer than pixels are, so
@@ -76,10 +77,12 @@ def test_a_swapper_that_takes_red_away_takes_it_from_the_face_alone(
 
 
 def test_a_wrong_file_ends_before_anything_is_rendered(facex: Facex, home: Path, still: Path, canvas: Path) -> None:
-    install(home / "data" / "weights", "inswapper_128", size_px=256)
-    shown = facex("swap", str(still), str(canvas), "-o", "out.png", "--engine", "inswapper_128")
+    install(home / "data" / "weights", "inswapper_128")
+    Path("own.onnx").write_bytes(swapper_graph(catalog()["inswapper_128"], size_px=256))
+    named = ("--engine", "inswapper_128", "--weights", "own.onnx")
+    shown = facex("swap", str(still), str(canvas), "-o", "out.png", *named)
     assert shown.code == 5
-    assert "inswapper_128.onnx" in shown.stderr and "expected inputs of 1 x 3 x 128 x 128" in shown.stderr
+    assert "own.onnx" in shown.stderr and "expected inputs of 1 x 3 x 128 x 128" in shown.stderr
     assert "render" not in shown.stderr and not Path("out.png").exists()
 
 

@@ -120,6 +120,17 @@ def recogniser_graph() -> bytes:
     )
 
 
+def parser_graph() -> bytes:
+    """BiSeNet's signature: everything is of the class of the background."""
+    weights = np.zeros((19, 3, 1, 1), np.float32)
+    return model(
+        [helper.make_node("Conv", ["input", "weights"], ["output"])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 512, 512])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 19, 512, 512])],
+        {"weights": weights},
+    )
+
+
 def converter_graph() -> bytes:
     """A converter's signature: the embedding backwards, times 3."""
     flip = np.eye(EMBEDDING, dtype=np.float32)[::-1] * 3

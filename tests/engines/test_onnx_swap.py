@@ -174,16 +174,18 @@ def test_a_region_of_a_third_person_comes_from_their_identity(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"size_px": 256},
-        {"graph": recogniser_graph()},
-        {"graph": swapper_graph(catalog()["ghost_1_256"])},
-        {"graph": swapper_graph(catalog()["simswap_256"], size_px=128)},
+        swapper_graph(catalog()["inswapper_128"], size_px=256),
+        recogniser_graph(),
+        swapper_graph(catalog()["ghost_1_256"]),
+        swapper_graph(catalog()["simswap_256"], size_px=128),
     ],
     ids=["another size", "no swapper", "another swapper", "no map of identities"],
 )
-def test_another_signature_is_told_before_anything_is_run(wrong: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"inswapper_128\.onnx") as caught:
-        opened(tmp_path, "inswapper_128", **wrong)
+def test_another_signature_is_told_before_anything_is_run(wrong: bytes, tmp_path: Path) -> None:
+    engine = OnnxSwapEngine(catalog()["inswapper_128"], install(tmp_path / "weights", "inswapper_128"), Sessions())
+    (tmp_path / "own.onnx").write_bytes(wrong)
+    with pytest.raises(WeightsError, match=r"own\.onnx") as caught:
+        engine.configure(EngineOptions(device="cpu", weights=tmp_path / "own.onnx"))
     assert "expected" in caught.value.message or "map of identities" in caught.value.message
     assert "inswapper_128" in caught.value.hint
 
