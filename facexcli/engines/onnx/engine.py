@@ -162,7 +162,7 @@ class OnnxSwapEngine:
         names = [swapper.picture.name, *([swapper.mask.name] if swapper.mask else [])]
         answers = self._answers(session, providers, values, names)
         pictures, masks = answers[0], answers[1] if swapper.mask else [None] * len(faces)
-        if pictures.shape != target.shape or not np.isfinite(pictures).all():
+        if not _is_picture(pictures, target.shape) or (swapper.mask and not _is_picture(masks, target[:, :1].shape)):
             raise WeightsError(f"{swapper.body.path}: answered with no picture", "try another variant of the engine")
         return [
             Patch(_picture(picture, facts), _alpha(mask, picture.shape[-1]), self._doubts)
@@ -186,6 +186,10 @@ class OnnxSwapEngine:
         # onnxruntime raises classes of its own, which share only Exception.
         except Exception as error:
             raise _failure(self._swapper, error) from error
+
+
+def _is_picture(values: Any, shape: tuple[int, ...]) -> bool:
+    return np.shape(values) == shape and bool(np.isfinite(values).all())
 
 
 def _failure(swapper: Swapper | None, error: Exception) -> FacexError:
@@ -217,8 +221,6 @@ def _alpha(mask: Array | None, size_px: int) -> Array:
     rim = _rim(size_px)
     if mask is None:
         return rim.copy()
-    if mask.shape != (1, size_px, size_px) or not np.isfinite(mask).all():
-        raise WeightsError("the graph's mask is no mask", "use another engine")
     return np.asarray(rim * mask[0].clip(0, 1), np.float32)
 
 
