@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -51,6 +53,11 @@ class Recipe:
     def moves(self) -> bool:
         """Whether pose, expression or gaze come from elsewhere, so that the face may leave its outline."""
         return any(self.rows[attribute] not in ("canvas", "source") for attribute in MOTION)
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether a driving video moves the canvas, which is then the source's own portrait."""
+        return "driving" in self.rows.values()
 
 
 def _recipe(name: str, **changes: Provider) -> Recipe:
@@ -118,6 +125,22 @@ def parse_take(recipe: Recipe, takes: Iterable[str]) -> tuple[Recipe, dict[Attri
             changes[attribute] = "query"
             files[attribute] = value
     return recipe.with_rows(changes), files
+
+
+def read_recipe(path: Path) -> tuple[str, ...]:
+    """A file of rows, `lips = "source"` or `hair = "other.jpg"`, as `parse_take` takes them.
+
+    Names of files are relative to the folder of the recipe. Raises UsageError for a file that is no recipe.
+    """
+    try:
+        rows = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path}: not a recipe: {reason}", 'a recipe has lines like lips = "source"') from error
+    for name, value in rows.items():
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"{path}: {name} is not a provider", 'a recipe has lines like lips = "source"')
+    return tuple(f"{name}={value if value in PROVIDERS else path.parent / value}" for name, value in rows.items())
 
 
 def _checked(names: Iterable[str], known: tuple[Attribute, ...], kind: str) -> tuple[Attribute, ...]:

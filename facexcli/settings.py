@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
+SwapReference = Literal["cut", "paste"]
 SamplerName = Literal["dpm++", "ddim", "pndm"]
 
 _RATE = re.compile(r"\d{1,9}(/[1-9]\d{0,8}|\.\d{1,9})?", re.ASCII)
@@ -48,6 +49,12 @@ class EngineSettings(_Group):
     weights: Annotated[Path | None, Flag("--weights", "Engine and recipe", "FILE|FOLDER")] = Field(
         default=None, description="what the engine was trained to: a checkpoint, or a folder with one"
     )
+    unet: Annotated[Path | None, Flag("--unet", "Engine and recipe", "NAME|FOLDER")] = Field(
+        default=None, description="a community's Stable Diffusion UNet that draws the face in its own style (facex)"
+    )
+    swap_reference: Annotated[SwapReference, Flag("--reference", "Engine and recipe")] = Field(
+        default="cut", description="what facex sees of a face that it replaces: a hole, or the new one pasted in"
+    )
     detail: Annotated[float, Flag("--detail", "Engine and recipe", "0..1")] = Field(
         default=0.55, ge=0.1, le=1, description="resolution of the new face, as a share of the frame's"
     )
@@ -56,6 +63,9 @@ class EngineSettings(_Group):
 class RecipeSettings(_Group):
     """Changes to the task's recipe; `facexcli.recipes` checks the names against it."""
 
+    file: Annotated[Path | None, Flag("--recipe", "Engine and recipe", "FILE.toml")] = Field(
+        default=None, description='a file of lines like lips = "source"; what --take says comes after it'
+    )
     take: Annotated[tuple[str, ...], Flag("--take", "Engine and recipe", "ATTR=FROM", repeatable=True)] = Field(
         default=(), description="take an attribute from canvas, source or a still, as in lips=other.jpg; repeatable"
     )

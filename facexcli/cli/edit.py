@@ -67,7 +67,7 @@ def execute(
     """
     run = partial(_run_or_show, fresh=fresh, keep_work=keep_work)
     if plan_file is not None:
-        _forbid({**given, **dict.fromkeys(choices.options, True)})
+        forbid({**given, **dict.fromkeys(choices.options, True)})
         run(_load(plan_file, task, choices), choices, None, report, overwrite, dry_run)
         return
     _require(given, task)
@@ -151,7 +151,8 @@ def _require(given: dict[str, Any], task: str) -> None:
         raise UsageError(f"missing {' and '.join(missing)}", f"see `facex {task} --help`")
 
 
-def _forbid(given: dict[str, Any]) -> None:
+def forbid(given: dict[str, Any]) -> None:
+    """Raises UsageError for anything that was given beside a plan."""
     extra = [name for name, value in given.items() if value]
     if extra:
         raise UsageError(f"--plan leaves no room for {', '.join(extra)}", "edit the plan, or leave out --plan")

@@ -15,7 +15,9 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "swap": Command("facexcli.cli.swap", "Put the face of SOURCE into TARGET.", "Edit"),
+    "head-swap": Command("facexcli.cli.head_swap", "Put the whole head of SOURCE into TARGET.", "Edit"),
     "reenact": Command("facexcli.cli.reenact", "Make the face of SOURCE move like the one in DRIVING.", "Edit"),
+    "edit": Command("facexcli.cli.edit_canvas", "Change attributes of the face in CANVAS.", "Edit"),
     "faces": Command("facexcli.cli.faces", "Show who is where in an image or a video.", "Look"),
     "eval": Command("facexcli.cli.evaluate", "Measure how good a swap or a reenactment is.", "Look"),
     "verify": Command("facexcli.cli.verify", "Tell whether a file says that it is synthetic.", "Look"),
@@ -27,7 +29,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
 
-READ_MEDIA = frozenset(("swap", "reenact", "faces", "eval", "verify"))
+READ_MEDIA = frozenset(("swap", "head-swap", "reenact", "edit", "faces", "eval", "verify"))
 """Commands that read media of unknown origin: they work under guard."""
 
 _HEAD = """\

@@ -56,7 +56,8 @@ def reenact(
 
     The result has the times and the sound of DRIVING and the picture of SOURCE.
     The options for people and range are about DRIVING.
-    A folder, a pipe and `-o -` are what they are for `facex swap`.
+    A folder, a pipe and `-o -` are what they are for `facex swap`. With --unet the
+    engine facex draws in the style of a community's Stable Diffusion ("animate").
 
     Example:
       facex reenact alice.jpg --driving clip.mp4 -o out.mp4

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from facexcli.events import Warned
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from facexcli.events import Reporter
     from facexcli.recipes import Attribute
-    from facexcli.settings import SamplerName, Settings
+    from facexcli.settings import SamplerName, Settings, SwapReference
     from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
 
 
@@ -48,8 +51,9 @@ class EngineSpec:
 class EngineOptions:
     """What a run asks of its engine besides the recipe; an engine takes what concerns it.
 
-    `weights` is a file or a folder of the user's own. `device` is auto, cpu or cuda[:N]. None for `steps` and
-    `batch_size` leaves them to the engine; a guidance of 1 is none.
+    `weights` is a file or a folder of the user's own, `unet` the denoising network of somebody else. `device` is auto,
+    cpu or cuda[:N]. None for `steps` and `batch_size` leaves them to the engine; a guidance of 1 is none.
+    `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them.
     """
 
     weights: Path | None = None
@@ -58,13 +62,21 @@ class EngineOptions:
     steps: int | None = None
     guidance: float = 1.0
     batch_size: int | None = None
+    unet: Path | None = None
+    swap_reference: SwapReference = "cut"
 
     @classmethod
     def of(cls, settings: Settings) -> EngineOptions:
         """The options that a run's settings stand for."""
         sampling = settings.sampling
         return cls(
-            settings.engine.weights, settings.compute.device, sampling.sampler, sampling.steps, sampling.guidance
+            settings.engine.weights,
+            settings.compute.device,
+            sampling.sampler,
+            sampling.steps,
+            sampling.guidance,
+            unet=settings.engine.unet,
+            swap_reference=settings.engine.swap_reference,
         )
 
 
@@ -114,3 +126,26 @@ class Placed(Protocol):
     """
 
     runs_on: str
+
+
+@runtime_checkable
+class Outspoken(Protocol):
+    """An engine that has models of its own besides the network, or something to say before the work begins."""
+
+    @property
+    def perception(self) -> tuple[str, ...]:
+        """What it looks at faces with."""
+        ...
+
+    def forewarnings(self) -> tuple[str, ...]:
+        """What the user should know before a run, such as that it will take long."""
+        ...
+
+
+def told_by(engine: Engine, reporter: Reporter) -> tuple[str, ...]:
+    """Pass on what an engine warns of, and return its perception models; nothing where it does not speak."""
+    if not isinstance(engine, Outspoken):
+        return ()
+    for warning in engine.forewarnings():
+        reporter.emit(Warned(warning))
+    return engine.perception

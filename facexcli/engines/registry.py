@@ -121,10 +121,18 @@ def _configured(engine: Engine, options: EngineOptions | None) -> Engine:
     return engine
 
 
+def _who_can(recipe_name: str) -> str:
+    """The end of a hint: an engine that can."""
+    for name, factory in _EMBEDDED.items():
+        if recipe_name in factory().spec.recipes:
+            return f"; --engine {name} can do {recipe_name}"
+    return ""
+
+
 def _checked(engine: Engine, recipe_name: str) -> Engine:
     if recipe_name not in engine.spec.recipes:
         able = ", ".join(sorted(engine.spec.recipes))
         name = engine.spec.name
         engine.close()
-        raise UsageError(f"engine {name!r} cannot do {recipe_name!r}", f"it can do: {able}")
+        raise UsageError(f"engine {name!r} cannot do {recipe_name!r}", f"it can do: {able}{_who_can(recipe_name)}")
     return engine

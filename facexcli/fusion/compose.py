@@ -60,9 +60,9 @@ def compose(
 ) -> Composite:
     """The patch as it has to be painted into the frame: rgb * alpha + frame * (1 - alpha).
 
-    A patch that moves (see `Recipe.moves`) knows its own outline and is made of the canvas's own pixels: it is painted
-    as it is. Any other patch is confined to the canvas's face, put under its light and brought to its sharpness;
-    what covers the face stays in front.
+    A patch that moves (see `Recipe.moves`) or says so (`Patch.outlined`) knows its own outline: it is painted as it is.
+    Any other patch is confined to the canvas's face, put under its light and brought to its sharpness; what covers the
+    face stays in front.
 
     Args:
         canvas: the crop that the patch was made for.
@@ -71,7 +71,7 @@ def compose(
             this one crop tell.
     """
     strength = np.float32(look.strength)
-    if recipe.moves:
+    if recipe.moves or patch.outlined:
         return Composite(np.clip(patch.rgb, 0, 1), _without_rim(patch.alpha * strength))
     unit = face_unit_px(canvas.landmarks_px)
     near = _around_face(canvas, unit)

@@ -42,6 +42,20 @@ class InputFile(BaseModel):
             raise InputError(f"{self.path} has changed since the plan was made", "make the plan again with --dry-run")
 
 
+def weight_files(*places: Path | None) -> tuple[InputFile, ...]:
+    """The files of weights that a user named: each place is a file, a folder with all that is in it, or None.
+
+    A place that is not there is a name, and no file of the user's. Raises InputError for one that cannot be read.
+    """
+    files: list[Path] = []
+    for place in places:
+        if place is not None and place.is_dir():
+            files += sorted(path for path in place.rglob("*") if path.is_file())
+        elif place is not None and place.is_file():
+            files.append(place)
+    return tuple(InputFile.of(path) for path in files)
+
+
 class MappedPerson(BaseModel):
     """One `--map`: the stills of an identity, and who gets it, by number or name (`person`) or by a reference still."""
 

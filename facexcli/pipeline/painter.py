@@ -73,11 +73,14 @@ class CanvasFace:
 
     placed: PlacedFace
     identity: Any
-    mover: Mover | None = None
+    movers: tuple[Mover, ...] = ()
     queries: Mapping[str, Crop] = field(default_factory=dict)
 
     def providers(self) -> Mapping[str, Crop]:
-        return {**self.queries, **(self.mover.providers() if self.mover else {})}
+        found = dict(self.queries)
+        for mover in self.movers:
+            found.update(mover.providers())
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +181,11 @@ class Painter:
         clock: StageClock,
         seed: int = 0,
         occlusion: OcclusionModel | None = None,
+        hole: Array | None = None,
     ) -> None:
+        """hole: uint8 (H, W) in frame pixels, 255 where new content is asked for in every frame."""
         self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
-        self._seed, self._occlusion = seed, occlusion
+        self._seed, self._occlusion, self._hole = seed, occlusion, hole
 
     def paint(self, job: Job) -> Painted:
         """Paint one frame. A frame without faces comes back as it is, not converted."""
@@ -190,7 +195,9 @@ class Painter:
             with self._clock.measure("crop"):
                 crop = self._shape.cut(frame, canvas_face.placed)
                 seed = noise_key(self._seed, canvas_face.placed.track_id, None, "render")
-                request = EditRequest(crop, canvas_face.identity, self._recipe, canvas_face.providers(), seed)
+                request = EditRequest(
+                    crop, canvas_face.identity, self._recipe, canvas_face.providers(), seed, self._hole_in(crop)
+                )
             with self._clock.measure("engine"):
                 (patch,) = self._engine.render([request])
             with self._clock.measure("fusion"):
@@ -201,3 +208,9 @@ class Painter:
                 frame = put_crop(frame, crop.crop_from_frame, composite.rgb, alpha)
             warnings += patch.warnings
         return Painted(frame, tuple(face.placed.track_id for face in job.faces), tuple(warnings))
+
+    def _hole_in(self, crop: Crop) -> Array | None:
+        if self._hole is None:
+            return None
+        cut, _ = take_crop(self._hole, crop.crop_from_frame, crop.size_px)
+        return cut

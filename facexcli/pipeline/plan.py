@@ -18,15 +18,17 @@ from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.pipe import container_suffix
 from facexcli.media.probe import probe
 from facexcli.pipeline.destination import check_output
-from facexcli.pipeline.inputs import InputFile, Mapped, MappedPerson, check_maps, check_names
+from facexcli.pipeline.inputs import InputFile, Mapped, MappedPerson, check_maps, check_names, weight_files
 from facexcli.pipeline.output import canvas_format, encode_options, probe_target
 from facexcli.provenance.run_id import run_id_of
 from facexcli.recipes import (
     ATTRIBUTES,
+    MOTION,
     Attribute,
     Provider,
     Recipe,
     parse_take,
+    read_recipe,
     recipe_named,
     with_regions,
 )
@@ -40,15 +42,25 @@ if TYPE_CHECKING:
 
 _MAP_HINT = "facex swap TARGET --map alice.jpg=1 --map bob.jpg=2 -o OUT; several stills of one person go into a folder"
 SCHEMA_VERSION: Literal[1] = 1
-Task = Literal["swap", "reenact"]
-_NOT_SEEN: Any = {"output": True, "engine_reason": True, "settings": {"talk", "compute", "provenance"}}
+Task = Literal["swap", "head-swap", "reenact", "edit"]
+_RECIPE_NAMES: dict[str, tuple[str, ...]] = {
+    "swap": ("swap",), "head-swap": ("head-swap",), "reenact": ("reenact", "animate"), "edit": ("edit", "inpaint"),
+}  # fmt: skip
+_NOT_SEEN: Any = {
+    "output": True,
+    "engine_reason": True,
+    # Weights and what a recipe takes stand beside the settings, with their contents instead of their places.
+    "settings": {"talk": True, "compute": True, "provenance": True, "recipe": True, "engine": {"weights", "unet"}},
+}
 
 
 class Plan(BaseModel):
     """What is done to which files. `canvas` is what is painted on: the target of a swap, the portrait of a reenactment.
 
     A swap has `sources` for the people that the settings choose, or `maps`, sources for each person by themselves.
-    `recipe` has a provider for each attribute; `queries` the file for each attribute whose provider is `query`.
+    `recipe` has a provider for each attribute; `queries` the file for each attribute whose provider is `query`. An edit
+    has no sources: its canvas is the person's own; `mask` shows, in white, where it is painted anew. `weights` are the
+    user's own files behind the engine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +76,8 @@ class Plan(BaseModel):
     recipe_name: str
     recipe: dict[Attribute, Provider]
     queries: dict[Attribute, InputFile] = {}
+    mask: InputFile | None = None
+    weights: tuple[InputFile, ...] = ()
     engine: str
     engine_reason: str = ""
     settings: Settings
@@ -71,11 +85,13 @@ class Plan(BaseModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> Plan:
         """A plan that was edited by hand may contradict itself."""
-        if self.recipe_name != self.task or set(self.recipe) != set(ATTRIBUTES):
+        if self.recipe_name not in _RECIPE_NAMES[self.task] or set(self.recipe) != set(ATTRIBUTES):
             raise ValueError(f"the recipe is not a complete {self.task}")
         if {name for name, provider in self.recipe.items() if provider == "query"} != set(self.queries):
             raise ValueError("queries and the recipe's rows with 'query' do not match")
-        if (self.driving is None) != (self.task == "swap") or not (self.sources or self.maps):
+        if (self.driving is not None) != (self.task == "reenact"):
+            raise ValueError(f"the files are not those of a {self.task}")
+        if bool(self.sources or self.maps) == (self.task == "edit") or (self.mask and self.recipe_name != "inpaint"):
             raise ValueError(f"the files are not those of a {self.task}")
         if self.settings.people.map:
             raise ValueError("a plan's maps stand in `maps`, not in its settings")
@@ -89,7 +105,8 @@ class Plan(BaseModel):
     def inputs(self) -> tuple[InputFile, ...]:
         driving = (self.driving,) if self.driving else ()
         mapped = (item for row in self.maps for item in row.inputs)
-        return (*self.sources, *mapped, self.canvas, *driving, *self.queries.values())
+        mask = (self.mask,) if self.mask else ()
+        return (*self.sources, *mapped, self.canvas, *driving, *self.queries.values(), *mask)
 
     @property
     def timeline(self) -> InputFile:
@@ -105,6 +122,11 @@ class Plan(BaseModel):
         content = self.model_dump(mode="json", exclude=_NOT_SEEN)
         text = json.dumps(_without_paths(content), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def weight_hashes(self) -> dict[str, str]:
+        """SHA-256, hexadecimal, of the user's own weights, by the names of their files."""
+        return {item.path.name: item.fingerprint.partition("-")[2] for item in self.weights}
 
     @property
     def run_id(self) -> int:
@@ -160,6 +182,43 @@ def plan_swap(sources: Sequence[Path], target: Path, output: Path, settings: Set
     return plan_mapped_swap(rows, target, output, settings)
 
 
+def plan_head_swap(sources: Sequence[Path], target: Path, output: Path, settings: Settings) -> Plan:
+    """Plan `facex head-swap`: hair, ears and shape of the head too. Raises as `plan_swap` does."""
+    if settings.people.map:
+        raise UsageError("--map is for `facex swap`", "choose with --faces or --match")
+    stills = expand_stills(sources)
+    for path in stills:
+        _check_still(path)
+    probe_target(target, settings)  # what can be seen now is said before an engine asks for its weights
+    return _plan("head-swap", stills, target, None, output, settings)
+
+
+def plan_edit(canvas: Path, output: Path, settings: Settings, mask: Path | None = None) -> Plan:
+    """Plan `facex edit`: attributes of the person in `canvas` are taken from other files, by `--take` and `--recipe`.
+
+    Args:
+        canvas: an image or a video.
+        mask: a picture of the canvas's size, white where new content is asked for.
+
+    Raises as `plan_swap` does; UsageError where nothing is to be changed.
+    """
+    if settings.people.map:
+        raise UsageError("--map is for `facex swap`", "choose with --faces or --match")
+    if settings.recipe.regions:
+        raise UsageError("--regions is what a swap takes from its source", "take regions from files with --take")
+    info = probe_target(canvas, settings)
+    if mask is not None:
+        shown = probe(mask)
+        sides = (shown.display_width_px, shown.display_height_px)
+        wanted = (info.display_width_px, info.display_height_px)
+        if shown.kind != "image" or sides != wanted:
+            raise UsageError(
+                f"{mask}: a mask is a picture of the canvas's size, {wanted[0]} x {wanted[1]}",
+                "paint it white where the canvas is to be made anew, and black elsewhere",
+            )
+    return _plan("edit", (), canvas, None, output, settings, mask=mask)
+
+
 def plan_mapped_swap(rows: Sequence[Mapped], target: Path, output: Path, settings: Settings) -> Plan:
     """Plan a swap of several people at once. `settings.people.map` is not looked at. Raises as `plan_swap` does."""
     settings = settings.model_copy(update={"people": settings.people.model_copy(update={"map": ()})})
@@ -185,6 +244,8 @@ def plan_reenact(source: Path, driving: Path, output: Path, settings: Settings) 
         raise UsageError("--map is for `facex swap`: a portrait has one face", "choose with --faces or --match")
     if probe(driving).kind == "image":
         raise UsageError(f"--driving {driving} is a still picture", "give a video or an animation that moves")
+    if settings.engine.unet is not None:
+        probe(source)
     return _plan("reenact", (source,), source, driving, output, settings)
 
 
@@ -196,19 +257,26 @@ def _plan(
     output: Path,
     settings: Settings,
     maps: tuple[MappedPerson, ...] = (),
+    mask: Path | None = None,
 ) -> Plan:
-    choice = open_engine(settings.engine.name, task, EngineOptions.of(settings))
+    name = "inpaint" if mask else "animate" if driving and settings.engine.unet else task
+    choice = open_engine(settings.engine.name, name, EngineOptions.of(settings))
     choice.engine.close()
-    recipe, query_files = _recipe(task, settings, choice.engine.spec)
-    for path in (*(sources if driving is None else ()), *query_files.values()):
+    if settings.engine.unet is not None and "animate" not in choice.engine.spec.recipes:
+        raise UsageError(f"engine {choice.engine.spec.name!r} takes no --unet", "--engine facex does")
+    recipe, query_files = _recipe(name, settings, choice.engine.spec)
+    for path in sources if driving is None else ():
         _check_still(path)
+    for attribute, path in query_files.items():
+        _check_query(attribute, path, recipe, canvas)
     check_names(settings.people, maps)
     timeline = probe_target(driving or canvas, settings)
     if timeline.kind != "image" and container_suffix(output) in CONTAINERS:
         pictures = canvas_format(timeline if driving is None else probe(canvas), timeline)
         choose_encoder(pictures, encode_options(settings), container_suffix(output))
     mapped = [item.path for row in maps for item in row.inputs]
-    inputs = [*sources, *mapped, canvas, *([driving] if driving else []), *query_files.values()]
+    others = [path for path in (driving, mask) if path is not None]
+    inputs = [*sources, *mapped, canvas, *others, *query_files.values()]
     check_output(output, timeline, inputs)
     return Plan(
         task=task,
@@ -220,6 +288,8 @@ def _plan(
         recipe_name=recipe.name,
         recipe=dict(recipe.rows),
         queries={attribute: InputFile.of(path) for attribute, path in query_files.items()},
+        mask=InputFile.of(mask) if mask else None,
+        weights=weight_files(settings.engine.weights, settings.engine.unet),
         engine=choice.engine.spec.name,
         engine_reason=choice.reason,
         settings=settings,
@@ -231,24 +301,42 @@ def _check_still(path: Path) -> None:
         raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
 
 
-def _recipe(task: Task, settings: Settings, spec: EngineSpec) -> tuple[Recipe, dict[Attribute, Path]]:
+def _check_query(attribute: Attribute, path: Path, recipe: Recipe, canvas: Path) -> None:
+    """Motion may come from a video, where there is a video to be moved."""
+    if attribute not in MOTION:
+        _check_still(path)
+    elif probe(path).kind != "image" and (recipe.is_driven or probe(canvas).kind == "image"):
+        raise UsageError(f"{path} is no still: a picture has one {attribute}", "`facex reenact` moves a portrait")
+
+
+def _recipe(name: str, settings: Settings, spec: EngineSpec) -> tuple[Recipe, dict[Attribute, Path]]:
     """The recipe with the user's changes, as far as the engine can follow them. Raises UsageError where it cannot."""
-    recipe = recipe_named(task)
-    able = spec.takes.get(task, ())
+    recipe = recipe_named(name)
+    able = spec.takes.get(name, ())
     if settings.recipe.regions:
         recipe = with_regions(recipe, settings.recipe.regions)
-    changed, files = parse_take(recipe, settings.recipe.take)
+    changed, files = parse_take(recipe, read_recipe(settings.recipe.file) if settings.recipe.file else ())
+    changed, more = parse_take(changed, settings.recipe.take)
+    files |= more
     for attribute in ATTRIBUTES:
-        if changed[attribute] != recipe_named(task)[attribute] and attribute not in able:
+        if changed[attribute] != recipe_named(name)[attribute] and attribute not in able:
             raise UsageError(
-                f"engine {spec.name!r} cannot take {attribute} from elsewhere in a {task}",
+                f"engine {spec.name!r} cannot take {attribute} from elsewhere in a {name}",
                 f"it can take: {', '.join(able)}" if able else "leave out --take",
             )
         if attribute in able and changed[attribute] == "driving":
             raise UsageError(
-                f"--take {attribute}=driving: a {task} has no driving video", "take it from source, canvas or a file"
+                f"--take {attribute}=driving: a {name} has no driving video", "take it from source, canvas or a file"
             )
-    return changed, {attribute: Path(name) for attribute, name in files.items()}
+        if changed[attribute] == "source" and name in _RECIPE_NAMES["edit"]:
+            raise UsageError(f"--take {attribute}=source: an edit has no source", f"--take {attribute}=FILE")
+    if name == "edit" and set(changed.rows.values()) == {"canvas"}:
+        raise UsageError(
+            "an edit that changes nothing",
+            "say what: --take lips=other.jpg, --pose F, --expression F or --inpaint MASK",
+        )
+    queried = changed.provided_by("query")
+    return changed, {attribute: Path(files[attribute]) for attribute in queried}
 
 
 def expand_stills(sources: Sequence[Path]) -> tuple[Path, ...]:

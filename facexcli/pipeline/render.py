@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +14,7 @@ from facexcli.pipeline.painter import CanvasFace, CropShape, FacesByFrame, Job, 
 from facexcli.pipeline.parallel import StageClock, ordered_map
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from facexcli.pipeline.people import Identities
     from facexcli.types import Crop, Frame, MediaInfo
@@ -45,13 +45,47 @@ class RenderCounts:
     span: range = range(0)
 
 
+@dataclass(frozen=True, slots=True)
+class QueryVideo:
+    """A video that provides `attributes` of an edit: the nearest face of each of its frames."""
+
+    info: MediaInfo
+    faces: FacesByFrame
+    shape: CropShape
+    attributes: tuple[str, ...]
+
+    def movers(self) -> Generator[Mover]:
+        """One for each frame, the last known face where none is found or the video has ended. Has to be closed."""
+        known: Mover | None = None
+        early = 0
+        with FrameReader(self.info.path, self.info) as reader:
+            for frame in reader:
+                for placed in self.faces.get(frame.index, ())[-1:]:
+                    known = Mover(frame, placed, self.shape, self.attributes)
+                if known is None:
+                    early += 1  # its first face stands for the frames before it
+                    continue
+                for _ in range(early + 1):
+                    yield known
+                early = 0
+        while known is not None:
+            yield known
+
+
 def swap_jobs(
-    frames: Iterator[Frame], faces: FacesByFrame, identities: Identities, queries: Mapping[str, Crop]
+    frames: Iterator[Frame],
+    faces: FacesByFrame,
+    identities: Identities,
+    queries: Mapping[str, Crop],
+    videos: Sequence[QueryVideo] = (),
 ) -> Iterator[Job]:
-    """Each frame of the canvas with its faces."""
-    for frame in frames:
-        here = faces.get(frame.index, ())
-        yield Job(frame, [CanvasFace(placed, identities[placed.track_id], queries=queries) for placed in here])
+    """Each frame of the canvas with its faces; the frames of `videos` go by with them, from the first one on."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(closing(video.movers())) for video in videos]
+        for frame in frames:
+            movers = tuple(next(stream) for stream in streams)
+            here = faces.get(frame.index, ())
+            yield Job(frame, [CanvasFace(placed, identities[placed.track_id], movers, queries) for placed in here])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +109,7 @@ def reenact_jobs(
         canvas = replace(picture, index=frame.index, pts=frame.pts, time_base=frame.time_base, duration=frame.duration)
         faces = [
             CanvasFace(
-                placed, driving.identities[mover.track_id], Mover(frame, mover, driving.shape, driving.attributes)
+                placed, driving.identities[mover.track_id], (Mover(frame, mover, driving.shape, driving.attributes),)
             )
             for mover in driving.faces.get(frame.index, ())[-1:]
             for placed in canvas_faces.get(picture.index, ())

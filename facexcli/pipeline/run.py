@@ -7,12 +7,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from facexcli.device import choose_device
-from facexcli.engines.base import EngineOptions
+from facexcli.engines.base import EngineOptions, told_by
 from facexcli.engines.registry import open_engine
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed, Reporter, SilentReporter, Warned
 from facexcli.faces.select import RULES
 from facexcli.fusion.compose import Look
+from facexcli.media.image import read_image
 from facexcli.media.probe import probe
 from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
@@ -36,7 +37,7 @@ from facexcli.pipeline.people import (
 )
 from facexcli.pipeline.perception import choose_analyzer
 from facexcli.pipeline.presence import presences, turned_faces
-from facexcli.pipeline.render import Driving, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
+from facexcli.pipeline.render import Driving, QueryVideo, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
 from facexcli.pipeline.stills import load_still
 
@@ -68,12 +69,12 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, p
     check_output(plan.output, probe_target(plan.timeline.path, plan.settings), [item.path for item in plan.inputs])
     check_free(plan.output, overwrite)
     check_sidecar_free(plan, overwrite)
-    for item in plan.inputs:
+    for item in (*plan.inputs, *plan.weights):
         item.check()
     identity = signing_identity(plan)
     with ExitStack() as stack:
         stack.enter_context(single_threaded_kernels())
-        choice = open_engine(plan.engine, plan.task, EngineOptions.of(plan.settings))
+        choice = open_engine(plan.engine, plan.recipe_name, EngineOptions.of(plan.settings))
         stack.callback(choice.engine.close)
         if plan.settings.compute.device != "auto" and not choice.engine.spec.checks_device:
             choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
@@ -82,8 +83,9 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, p
         listening = _Listening(reporter or SilentReporter())
         listening.emit(Informed(f"engine {choice.engine.spec.name}: {plan.engine_reason or choice.reason}"))
         listening.emit(Informed(f"perception: {reason}"))
-        marking = stack.enter_context(Marking(plan, choice.engine.spec, (analyzer.name,), identity))
-        return _Run(plan, choice.engine, analyzer, listening, marking, parts).run()
+        perception = (analyzer.name, *told_by(choice.engine, listening))
+        marking = stack.enter_context(Marking(plan, choice.engine.spec, perception, identity, plan.weight_hashes))
+        return _Run(plan, choice.engine, analyzer, listening, marking, perception, parts).run()
 
 
 class _Run:
@@ -96,9 +98,10 @@ class _Run:
         analyzer: Analyzer,
         reporter: _Listening,
         marking: Marking,
+        perception: tuple[str, ...],
         parts: Parts | None = None,
     ) -> None:
-        self._parts = parts
+        self._parts, self._perception = parts, perception
         self._plan, self._engine, self._analyzer, self._reporter = plan, engine, analyzer, reporter
         self._marking = marking
         self._settings = plan.settings
@@ -115,7 +118,7 @@ class _Run:
         return RunResult(
             output=self._plan.output,
             engine=self._engine.spec.name,
-            perception=(self._analyzer.name,),
+            perception=self._perception,
             frames=counts.frames,
             faces_per_track=counts.per_track,
             swap_rate=counts.painted / counts.frames if counts.frames else 0.0,
@@ -126,6 +129,7 @@ class _Run:
             people=self._people,
             pace=self._clock.pace(),
             presences=self._presences,
+            weights=self._plan.weight_hashes,
         )
 
     def _swap(self) -> RenderCounts:
@@ -134,7 +138,7 @@ class _Run:
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
         roles = load_roles(self._plan, self._analyzer, self._reporter)
-        asked = {name: self._load_still(item.path) for name, item in self._plan.queries.items()}
+        asked, filmed = self._queries()
         with self._clock.measure("analyse"):
             analysis = self._find_people(info, "analyse")
             there = within_range(analysis, self._settings.range.trim)
@@ -152,7 +156,10 @@ class _Run:
             identities: Identities = {}
             for role, own in parts:
                 stills = [still.crop(self._template, size_px) for still in role.stills]
-                identities.update(self._prepare(stills, own, info))
+                for track in own:
+                    portrait = stills or [portrait_still(info, [track]).crop(self._template, size_px)]
+                    identities.update(self._prepare(portrait, [track], info))
+            videos = [self._query_video(path, attributes) for path, attributes in filmed.items()]
         shape = CropShape.of(info, self._template, size_px)
         views = {track.id: [still.face for still in role.stills] for role, own in parts for track in own}
         self._presences = presences(
@@ -161,16 +168,33 @@ class _Run:
         faces = self._place(tracks, shape, info, self._presences)
         counts = output.write(
             VideoFormat.from_media(info),
-            lambda frames: swap_jobs(frames, faces, identities, queries),
+            lambda frames: swap_jobs(frames, faces, identities, queries, videos),
             self._painter(shape, self._occlusion(info, faces, shape)),
-            analysis.shots,
+            () if videos else analysis.shots,
         )
-        given = {track.id: role.paths for role, own in parts for track in own}
+        given = {track.id: role.paths or (info.path,) for role, own in parts for track in own}
         span = counts.span
         self._people = people_results(analysis, given, span, counts.per_track)
         for warning in turned_faces(analysis, self._presences, span):
             self._reporter.emit(Warned(warning))
         return counts
+
+    def _queries(self) -> tuple[dict[str, Still], dict[Path, tuple[str, ...]]]:
+        """The stills of the recipe's queries by attribute, and the videos among them with the attributes they give."""
+        stills: dict[str, Still] = {}
+        videos: dict[Path, tuple[str, ...]] = {}
+        for name, item in self._plan.queries.items():
+            if probe(item.path).kind == "image":
+                stills[name] = self._load_still(item.path)
+            else:
+                videos[item.path] = (*videos.get(item.path, ()), name)
+        return stills, videos
+
+    def _query_video(self, path: Path, attributes: tuple[str, ...]) -> QueryVideo:
+        info = probe(path)
+        tracks = largest_face(info, self._settings, self._analyzer, self._reporter)
+        shape = CropShape.of(info, self._template, min(self._engine.spec.crop_sizes_px))
+        return QueryVideo(info, self._place(tracks, shape, info), shape, attributes)
 
     def _reenact(self) -> RenderCounts:
         assert self._plan.driving is not None
@@ -237,7 +261,10 @@ class _Run:
     def _painter(self, shape: CropShape, occlusion: OcclusionModel | None = None) -> Painter:
         chosen = self._settings.look
         look = Look(chosen.feather, chosen.color, chosen.blend, chosen.occlusion, chosen.strength)
-        return Painter(self._engine, self._recipe, look, shape, self._clock, self._settings.sampling.seed, occlusion)
+        mask = self._plan.mask
+        hole = read_image(mask.path).max(axis=2) if mask else None
+        seed = self._settings.sampling.seed
+        return Painter(self._engine, self._recipe, look, shape, self._clock, seed, occlusion, hole)
 
     def _allow_no_face(self, name: str) -> None:
         """Raises NoFaceError unless the user chose to let such media pass."""

@@ -70,6 +70,8 @@ class Statement:
 
 _DONE = {
     "swap": "The face of a person was replaced by that of another.",
+    "head-swap": "The head of a person was replaced by that of another.",
+    "edit": "Attributes of a person's face were changed.",
     "reenact": "The face of a portrait was made to move like that of another recording.",
 }
 

@@ -17,14 +17,14 @@ from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
 from facexcli.pipeline.painter import CropShape
-from facexcli.recipes import Recipe, recipe_named
+from facexcli.recipes import RECIPES, Recipe, recipe_named
 from facexcli.types import Array, Crop, EditRequest, Face, Motion, TemplateName
 
 SWAPPERS = {entry.name: entry.facts["family"] for entry in swappers()}
 _FAMILIES = {family: name for name, family in reversed(SWAPPERS.items())}
 ENGINES = sorted(name for name in engine_factories() if name not in SWAPPERS or name in _FAMILIES.values())
 """All of them, but of swappers that differ only in their numbers one a family."""
-TASKS = ("swap", "reenact")
+TASKS = tuple(RECIPES)
 
 
 @pytest.fixture(params=ENGINES)
@@ -94,13 +94,21 @@ class _Cropper:
 
 
 def requests_for(engine: Engine, recipe: Recipe, cropper: _Cropper, size_px: int) -> list[EditRequest]:
-    """Two requests with one identity: different canvases for a swap, different drivers for a reenactment."""
+    """Two requests with one identity: different drivers for a reenactment, else different canvases."""
     template = engine.spec.templates[recipe.name]
     canvases = [cropper.crop(name, template, size_px) for name in ("009_neutral", "009_smiling")]
     motion = Motion(np.arange(2), np.stack([crop.landmarks_px for crop in canvases]))
     if not recipe.moves:
-        identity = engine.prepare([cropper.crop("033_neutral", template, size_px)], motion)
-        return [EditRequest(canvas, identity, recipe) for canvas in canvases]
+        still = cropper.crop("033_neutral", template, size_px)
+        identity = engine.prepare([still if "source" in recipe.rows.values() else canvases[0]], motion)
+        hole = None
+        if recipe.name == "edit":
+            recipe = recipe.with_rows({"lips": "query", "eyebrows": "query"})
+        elif recipe.name == "inpaint":
+            hole = np.zeros((size_px, size_px), np.uint8)
+            hole[size_px // 3 : size_px // 2, size_px // 3 : -size_px // 3] = 255
+        queries = dict.fromkeys(recipe.provided_by("query"), still)
+        return [EditRequest(canvas, identity, recipe, queries, hole_mask=hole) for canvas in canvases]
     portrait = cropper.crop("033_neutral", template, size_px)
     identity = engine.prepare([portrait], motion)
     drivers = [

@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 
 from facexcli.engines.facex.config import REGIONS
-from facexcli.recipes import HEAD_REGIONS
+from facexcli.recipes import FACE_REGIONS, HEAD_REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from facexcli.engines.facex.ford import FaceFacts
     from facexcli.recipes import Attribute, Provider, Recipe
+    from facexcli.settings import SwapReference
     from facexcli.types import Array
 
 TOKEN_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
@@ -55,48 +56,70 @@ class Reference:
 
 
 def token_providers(recipe: Recipe) -> dict[str, Provider]:
-    """Who provides each token. Where a recipe moves the canvas, the canvas is the source's own portrait (fig. 4)."""
+    """Who provides each token. Where a video drives the canvas, the canvas is the source's own portrait (fig. 4)."""
     return {token: _provider(recipe, attribute) for token, attribute in TOKEN_ATTRIBUTES.items()}
 
 
 def _provider(recipe: Recipe, attribute: Attribute) -> Provider:
     provider = recipe[attribute]
-    return "source" if recipe.moves and provider == "canvas" else provider
+    # Without a source, the stills of the identity state are the canvas's own person's: who that is need not be asked
+    # in every frame.
+    own = attribute == "identity" and "source" not in recipe.rows.values()
+    return "source" if provider == "canvas" and (recipe.is_driven or own) else provider
 
 
 def assemble_reference(
-    recipe: Recipe, canvas: FaceFacts, givers: Mapping[Attribute, FaceFacts], hole_mask: Array | None = None
+    recipe: Recipe,
+    canvas: FaceFacts,
+    givers: Mapping[Attribute, FaceFacts],
+    hole_mask: Array | None = None,
+    swap_reference: SwapReference = "cut",
 ) -> Reference:
-    """The region assembler: pictures put together, the way the recipe's regions are.
+    """The region assembler: pictures put together, the way the recipe's rows are.
 
     reenact, animate     the whole source image, which is the canvas of these
     head-swap            the source's head in grey on the canvas's background, its rim cut out
     swap, edit, inpaint  the canvas, with the regions that come from elsewhere cut out, as they are in both faces
 
+    Rows may be mixed: what is taken is cut out of what is moved. Sampling is held on the canvas where nothing is asked
+    for, unless the face moves.
+
     Args:
         canvas: the face that is edited.
         givers: who gives each region that is not the canvas's own, in crops of the same size.
         hole_mask: uint8 (S, S), 255 where new content is asked for besides.
+        swap_reference: `paste` puts the face's regions that were cut out in again, from the one who gives them.
     """
-    if recipe.moves:
-        nothing = np.zeros(canvas.rgb.shape[:2], np.float32)
-        return Reference(canvas.rgb, nothing, nothing + 1)
     taken = [region for region in HEAD_REGIONS if recipe[region] != "canvas"]
     union = region_union([canvas, *(givers[region] for region in taken)], taken)
+    if recipe["identity"] != "canvas" and not taken:
+        union = np.maximum(union, region_union([canvas], FACE_REGIONS))
     if hole_mask is not None:
         union = np.maximum(union, hole_mask > 127)
-    cut = dilate(union)
+    cut = dilate(union) if union.any() else union
     picture = np.where(cut[..., None] > 0, np.uint8(CUT_OUT), canvas.rgb)
-    if "hair" not in taken:
-        return Reference(picture, cut, cut)
-    source = givers["hair"]
-    head = region_union([source], HEAD_REGIONS)
-    grey = cv2.cvtColor(source.rgb, cv2.COLOR_RGB2GRAY)[..., None]
-    return Reference(np.where(head[..., None] > 0, grey, picture), cut * (1 - head), cut)
+    edited = np.ones_like(cut) if recipe.moves else np.maximum(cut, _relit(recipe, canvas))
+    if all(recipe[region] == recipe["hair"] != "canvas" for region in HEAD_REGIONS):
+        source = givers["hair"]
+        head = region_union([source], HEAD_REGIONS)
+        grey = cv2.cvtColor(source.rgb, cv2.COLOR_RGB2GRAY)[..., None]
+        return Reference(np.where(head[..., None] > 0, grey, picture), cut * (1 - head), edited)
+    if swap_reference == "paste":
+        for region in taken:
+            shown = region_union([givers[region]], [region])
+            picture = np.where(shown[..., None] > 0, givers[region].rgb, picture)
+            cut = cut * (1 - shown)
+    return Reference(picture, cut, edited)
+
+
+def _relit(recipe: Recipe, canvas: FaceFacts) -> Array:
+    """Where light of somebody else falls: the face."""
+    regions = FACE_REGIONS if recipe["lighting"] not in ("canvas", "source") else ()
+    return region_union([canvas], regions)
 
 
 def region_union(faces: Sequence[FaceFacts], regions: Sequence[str]) -> Array:
-    """Where any of the faces is made of the regions, for the most part: float32 (S, S), 0 or 1."""
+    """Where any of the faces is made of the regions, for the most part: float32 (S, S), 0 or 1; nowhere for none."""
     rows = [REGIONS.index(region) for region in regions]
     shares = [face.masks[rows].sum(axis=0) for face in faces]  # of several: where they meet, none has half of it
     return np.asarray(np.any(np.stack(shares) > 0.5, axis=0), np.float32)

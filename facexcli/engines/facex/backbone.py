@@ -4,6 +4,7 @@
     FOLDER/unet/                Stable Diffusion's UNet, or a community's
     FOLDER/vae/                 its autoencoder
     FOLDER/image_encoder/       CLIP ViT-L/14, vision only
+    FOLDER/text_encoder/        Stable Diffusion's text encoder, for guidance with a checkpoint that lacks its answer
 
 A part that is not in the folder is taken from the weights that `facex models pull` fetched. Nothing is downloaded here,
 and only safetensors are read.
@@ -11,8 +12,11 @@ and only safetensors are read.
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
+
+import torch
 
 from facexcli.engines.facex.checkpoint import load_checkpoint
 from facexcli.errors import WeightsError
@@ -39,19 +43,51 @@ PULLED: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """What brings a part to a configuration: names of the catalog (`facex models list`)."""
 
+_OPEN_CLIP_WIDTH = 1024
 _UNET_FACTS = ("in_channels", "out_channels", "cross_attention_dim", "block_out_channels", "layers_per_block")
 
 
-def load_network(path: Path) -> FaceXNetwork:
+def load_network(path: Path, unet: Path | None = None) -> FaceXNetwork:
     """The whole network of `--weights`: a checkpoint, or a folder with one and with what it is built upon.
+
+    unet: another UNet of the same shape in place of its own, such as a community's (see `unet_place`).
 
     Raises WeightsError for what is missing, damaged or of the wrong kind.
     """
     file = checkpoint_of(path)
     network = load_checkpoint(file)
     if network.config.perception == "paper":
-        load_backbone(network, file.parent)
+        load_backbone(network, file.parent, unet=unet)
+    elif unet is not None:
+        _load_unet(network, unet_place(unet))
     return network
+
+
+def unet_place(named: Path, store: Store | None = None) -> Path:
+    """The folder of a UNet in diffusers' layout that a folder, a pipeline's folder or a name of pulled weights means.
+
+    Raises WeightsError, and UsageError for a name that is neither.
+    """
+    for folder in (named, named / "unet"):
+        if (folder / "config.json").is_file():
+            return folder
+    if named.exists():
+        raise WeightsError(f"{named}: no UNet in diffusers' layout", "name the folder that holds unet/config.json")
+    known = store or Store()
+    name = str(named)
+    files = [file for file in entry(name, known.known).files if file.startswith("unet/")]
+    if not files:
+        raise WeightsError(f"{name} has no UNet", "name a folder, or weights that `facex models list` shows with one")
+    return next(path.parent for path in [known.path(name, file) for file in files] if path.name == "config.json")
+
+
+def check_unet(config: FaceXConfig, place: Path) -> None:
+    """By its own words, the UNet in `place` has the shape that a configuration asks for. Raises WeightsError."""
+    try:
+        given = json.loads((place / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{place / 'config.json'}: cannot be read", "fetch it again") from error
+    _check_kind(given if isinstance(given, dict) else {}, config, place)
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -64,24 +100,51 @@ def checkpoint_of(path: Path) -> Path:
     return file
 
 
-def load_backbone(network: FaceXNetwork, folder: Path, store: Store | None = None) -> None:
+def load_backbone(network: FaceXNetwork, folder: Path, store: Store | None = None, unet: Path | None = None) -> None:
     """Fill in UNet, VAE and image encoder, from `folder` or else from the store of pulled weights.
 
     Raises WeightsError for what is not there, or of the wrong kind.
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPVisionModel
 
     known = store or Store()
-    place = _place("unet", network.config, folder, known)
-    unet = _pretrained(UNet2DConditionModel, place)
-    _check_kind(unet, network.config, place)
-    _copy(unet, network.unet, place)
+    _load_unet(network, unet_place(unet, known) if unet else _place("unet", network.config, folder, known))
     place = _place("vae", network.config, folder, known)
     _copy(_pretrained(AutoencoderKL, place), cast("nn.Module", network.codec.vae), place)
     place = _place("image_encoder", network.config, folder, known)
     _copy(_pretrained(CLIPVisionModel, place), cast("nn.Module", network.encoder.clip), place)
+    _fill_null_context(network, folder / "text_encoder")
+
+
+def _load_unet(network: FaceXNetwork, place: Path) -> None:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    check_unet(network.config, place)
+    _copy(_pretrained(UNet2DConditionModel, place), network.unet, place)
+
+
+def _fill_null_context(network: FaceXNetwork, folder: Path) -> None:
+    """The empty prompt's embedding, for a checkpoint that does not carry it yet, where the text encoder is there.
+
+    A prompt of nothing is a beginning, an end and padding: for Stable Diffusion 1 ends, for 2 the token 0.
+    """
+    if network.null_context.any() or not (folder / "config.json").is_file():
+        return
+    from transformers import CLIPTextModel
+
+    encoder = _pretrained(CLIPTextModel, folder)
+    words, count = encoder.config.vocab_size, network.config.null_tokens
+    padding = 0 if encoder.config.hidden_size == _OPEN_CLIP_WIDTH else words - 1
+    tokens = torch.tensor([[words - 2, words - 1, *[padding] * (count - 2)]])
+    with torch.inference_mode():
+        found = encoder(tokens).last_hidden_state
+    if found.shape != network.null_context.shape:
+        raise WeightsError(
+            f"{folder}: its tokens are {found.shape[-1]} wide, {network.config.name} needs {network.config.width}",
+            "take the text encoder that belongs to the UNet",
+        )
+    network.null_context.copy_(found)
 
 
 def _place(part: str, config: FaceXConfig, folder: Path, store: Store) -> Path:
@@ -98,10 +161,10 @@ def _place(part: str, config: FaceXConfig, folder: Path, store: Store) -> Path:
     return next(file.parent for file in files if file.name == "config.json")
 
 
-def _check_kind(unet: Any, config: FaceXConfig, place: Path) -> None:
+def _check_kind(unet: Mapping[str, Any], config: FaceXConfig, place: Path) -> None:
     expected = config.unet_arguments()
     for fact in _UNET_FACTS:
-        given, wanted = _plain(unet.config[fact]), _plain(expected[fact])
+        given, wanted = _plain(unet.get(fact, "not told")), _plain(expected[fact])
         if given != wanted:
             raise WeightsError(
                 f"{place}: another kind of UNet: {fact} is {given}, {config.name} needs {wanted}",
@@ -119,10 +182,15 @@ def _pretrained(kind: Any, folder: Path) -> Any:
 
 
 def _copy(source: nn.Module, destination: nn.Module, folder: Path) -> None:
+    """The weights themselves, in float32, and what a network keeps beside them where there was none yet."""
     try:
-        destination.load_state_dict(source.state_dict())
+        destination.load_state_dict(source.float().state_dict(), assign=True)
     except RuntimeError as error:
         raise WeightsError(f"{folder}: its weights have other shapes than its configuration says") from error
+    for name, buffer in source.named_buffers():
+        owner, _, own_name = name.rpartition(".")
+        if destination.get_buffer(name).is_meta:
+            destination.get_submodule(owner).register_buffer(own_name, buffer, persistent=False)
 
 
 def _plain(value: Any) -> Any:

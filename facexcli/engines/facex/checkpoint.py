@@ -51,12 +51,13 @@ def save_checkpoint(network: nn.Module, config: FaceXConfig, path: Path) -> None
 
 
 def load_checkpoint(path: Path) -> FaceXNetwork:
-    """The network of a file, on the CPU; a backbone that it does not carry still has random weights.
+    """The network of a file, on the CPU; a backbone that it does not carry is on the meta device, without weights.
 
     Raises WeightsError for a file that is not there, is no checkpoint, is damaged or was altered.
     """
     config, tensors = _read(path)
-    network = FaceXNetwork(config)
+    with torch.device("meta"):
+        network = FaceXNetwork(config)
     wanted = _own(network.state_dict(), config)
     _check_names(path, config, wanted, tensors)
     for name, tensor in tensors.items():
@@ -64,7 +65,7 @@ def load_checkpoint(path: Path) -> FaceXNetwork:
             raise WeightsError(
                 f"{path}: {name} is {tuple(tensor.shape)}, but {config.name!r} has {tuple(wanted[name].shape)}", _HINT
             )
-    network.load_state_dict(tensors, strict=False)
+    network.load_state_dict(tensors, strict=False, assign=True)
     return network.eval()
 
 

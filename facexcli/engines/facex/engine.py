@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 
 from facexcli.engines.base import EngineOptions, EngineSpec
 from facexcli.errors import NoFaceError, UsageError, WeightsError
-from facexcli.recipes import FACE_REGIONS
+from facexcli.recipes import HEAD_REGIONS, MOTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from facexcli.engines.facex.render import FaceXRenderer, FaceXState
-    from facexcli.types import Crop, EditRequest, Motion, Patch
+    from facexcli.recipes import Attribute
+    from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
 
 _DEFAULT_SIZES_PX = (512,)
+_TEMPLATES: dict[str, TemplateName] = {
+    "swap": "ffhq", "head-swap": "head", "edit": "ffhq", "inpaint": "ffhq", "reenact": "head", "animate": "head",
+}  # fmt: skip
+_MIXED: tuple[Attribute, ...] = (*MOTION, *HEAD_REGIONS, "lighting")
 
 
 class FaceXEngine:
@@ -35,10 +40,13 @@ class FaceXEngine:
         Raises UsageError without torch, WeightsError for weights that are not there or no checkpoint.
         """
         weights = _weights(options)
-        from facexcli.engines.facex.backbone import checkpoint_of
+        from facexcli.engines.facex.backbone import check_unet, checkpoint_of, unet_place
         from facexcli.engines.facex.checkpoint import read_config
 
-        self.spec = _spec((read_config(checkpoint_of(weights)).size_px,))
+        config = read_config(checkpoint_of(weights))
+        if options.unet is not None:
+            check_unet(config, unet_place(options.unet))
+        self.spec = _spec((config.size_px,))
         self._options = options
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
@@ -62,7 +70,7 @@ class FaceXEngine:
                 from facexcli.engines.facex.backbone import load_network
                 from facexcli.engines.facex.render import FaceXRenderer
 
-                self._renderer = FaceXRenderer(load_network(weights), self._options)
+                self._renderer = FaceXRenderer(load_network(weights, self._options.unet), self._options)
             return self._renderer
 
 
@@ -80,11 +88,11 @@ def _weights(options: EngineOptions) -> Path:
 def _spec(sizes_px: tuple[int, ...]) -> EngineSpec:
     return EngineSpec(
         name="facex",
-        recipes=frozenset({"swap", "reenact"}),
+        recipes=frozenset(_TEMPLATES),
         crop_sizes_px=sizes_px,
-        templates={"swap": "ffhq", "reenact": "head"},
+        templates=dict(_TEMPLATES),
         summary="diffusion: one network for many tasks (FaceX, 2024); takes weights of your own training",
         licence="Apache-2.0; weights as those who trained them say",
-        takes={"swap": FACE_REGIONS},
+        takes={"swap": _MIXED, "head-swap": _MIXED, "edit": ("identity", *_MIXED), "inpaint": ("identity", *_MIXED)},
         extras=("diffusion",),
     )

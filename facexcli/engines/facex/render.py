@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _DEFAULT_BATCH = 4
 _RIM = 0.06
 """Of the crop's side: how far a patch that moves fades into the picture around it."""
+_EDGE = 0.01
+"""Of the crop's side: how soft the edge of what was made anew is."""
 _REPEATED = "the network answered with no number; the face was computed again in full precision"
 _LEFT = "the network answered with no number; the face was left as it was"
 
@@ -82,7 +85,7 @@ class FaceXRenderer:
             karras=options.sampler == "dpm++",
             prediction=self.config.prediction,
         )
-        self._guidance = options.guidance
+        self._guidance, self._swap_reference = options.guidance, options.swap_reference
         self._sources: tuple[tuple[Crop, ...], FaceFacts, Tokens] | None = None
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
@@ -134,7 +137,8 @@ class FaceXRenderer:
                 faces[attribute] = canvas
             else:
                 faces[attribute] = facts(request.providers[attribute], who=attribute == "identity")
-        return _Job(request, assemble_reference(request.recipe, canvas, faces, request.hole_mask), faces)
+        reference = assemble_reference(request.recipe, canvas, faces, request.hole_mask, self._swap_reference)
+        return _Job(request, reference, faces)
 
     def _render_batch(self, jobs: list[_Job]) -> list[Patch]:
         """All faces of a batch at once; those that came out as no number once more, by themselves."""
@@ -215,8 +219,9 @@ class FaceXRenderer:
     def _patch(self, job: _Job, picture: torch.Tensor, *warnings: str) -> Patch:
         rgb = np.clip(picture.permute(1, 2, 0).numpy() / 2 + np.float32(0.5), 0, 1)
         size = job.request.canvas.size_px
-        alpha = _faded(size) if job.request.recipe.moves else np.ones((size, size), np.float32)
-        return Patch(np.ascontiguousarray(rgb, np.float32), alpha, warnings)
+        outlined = _is_outlined(job.request)
+        alpha = _faded(size) * _softened(job.reference.edited) if outlined else np.ones((size, size), np.float32)
+        return Patch(np.ascontiguousarray(rgb, np.float32), alpha, warnings, outlined)
 
 
 def _rows(tokens: Tokens) -> list[Tokens]:
@@ -227,6 +232,19 @@ def _rows(tokens: Tokens) -> list[Tokens]:
 def _masks(masks: Sequence[Array]) -> torch.Tensor:
     """float32 (S, S) each -> (B, 1, S, S)."""
     return torch.from_numpy(np.stack(masks))[:, None]
+
+
+def _is_outlined(request: EditRequest) -> bool:
+    """Whether something changes that lies outside of a face's outline."""
+    beyond = any(request.recipe[region] != "canvas" for region in ("ears", "hair"))
+    return request.recipe.moves or beyond or request.hole_mask is not None
+
+
+def _softened(mask: Array) -> Array:
+    """A mask float32 (S, S) with a soft edge, which lies inside."""
+    reach_px = max(1.0, _EDGE * mask.shape[0])
+    blurred = cv2.GaussianBlur(mask, (0, 0), reach_px, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(np.clip(2 * blurred - 1, 0, 1), np.float32)
 
 
 def _faded(size_px: int) -> Array:

@@ -32,8 +32,10 @@ class ClipEncoder(nn.Module):
                 hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14
             )
         )
-        self.register_buffer("mean", torch.tensor(_CLIP_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_CLIP_STD).view(1, 3, 1, 1), persistent=False)
+        # Not in a checkpoint, so made with their values even where weights are only announced (the meta device).
+        with torch.device("cpu"):
+            self.register_buffer("mean", torch.tensor(_CLIP_MEAN).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("std", torch.tensor(_CLIP_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, rgb: Tensor) -> Tensor:
         """rgb (B, 3, S, S) in -1..1 -> tokens (B, 1 + 256, 1024): the class, then 16 x 16 patches, row by row."""

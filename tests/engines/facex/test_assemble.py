@@ -59,8 +59,11 @@ def test_texture_goes_with_the_skin_and_light_with_the_scene(task: str, texture:
 
 
 def test_an_edit_and_a_hole_leave_every_token_to_the_canvas() -> None:
+    """Who that is, the stills of the identity state tell: they are the canvas's own."""
     for task in ("edit", "inpaint"):
-        assert set(token_providers(recipe_named(task)).values()) == {"canvas"}
+        providers = token_providers(recipe_named(task))
+        assert providers.pop("identity") == "source"
+        assert set(providers.values()) == {"canvas"}
 
 
 def face(rows: slice, colour: tuple[int, int, int]) -> FaceFacts:

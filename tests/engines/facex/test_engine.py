@@ -193,8 +193,59 @@ def test_without_torch_there_is_one_clear_line(checkpoint: Path, monkeypatch: py
 def test_the_crop_is_the_checkpoints(checkpoint: Path) -> None:
     choice = open_engine("facex", "swap", EngineOptions(weights=checkpoint))
     assert choice.engine.spec.crop_sizes_px == (64,)
-    with pytest.raises(UsageError, match="cannot do"):
-        open_engine("facex", "animate", EngineOptions(weights=checkpoint))
+
+
+def test_a_communitys_unet_draws_another_face_if_it_has_the_shape(
+    checkpoint: Path, network: Any, crop: CropMaker, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        for parameter in network.unet.parameters():
+            parameter.mul_(1.1)
+    network.unet.save_pretrained(tmp_path / "pipeline" / "unet")
+    plain = opened(checkpoint)
+    (own,) = plain.render(swaps(plain, crop, 1))
+    for named in (tmp_path / "pipeline", tmp_path / "pipeline" / "unet"):
+        engine = opened(checkpoint, unet=named)
+        (other,) = engine.render(swaps(engine, crop, 1))
+        assert np.abs(own.rgb - other.rgb).mean() > 1e-3
+    told = tmp_path / "pipeline" / "unet" / "config.json"
+    told.write_text(told.read_text().replace('"cross_attention_dim": 64', '"cross_attention_dim": 768'))
+    with pytest.raises(WeightsError, match="cross_attention_dim is 768"):
+        opened(checkpoint, unet=tmp_path / "pipeline")
+    with pytest.raises(WeightsError, match="no UNet"):
+        opened(checkpoint, unet=tmp_path)
+    with pytest.raises(UsageError, match="unknown weights"):
+        opened(checkpoint, unet=Path("dreamshaper"))
+
+
+def test_a_pasted_reference_shows_the_new_face(checkpoint: Path, crop: CropMaker) -> None:
+    found = []
+    for kind in ("cut", "paste"):
+        engine = opened(checkpoint, swap_reference=kind)
+        found.append(engine.render(swaps(engine, crop, 1))[0].rgb)
+    assert np.abs(found[0] - found[1]).mean() > 1e-4
+
+
+def test_a_hole_is_filled_and_nothing_else_is_touched(engine: FaceXEngine, crop: CropMaker) -> None:
+    canvas = crop(10)
+    hole = np.zeros((64, 64), np.uint8)
+    hole[20:36, 24:40] = 255
+    request = EditRequest(canvas, engine.prepare([canvas]), recipe_named("inpaint"), hole_mask=hole)
+    (patch,) = engine.render([request])
+    assert patch.outlined and patch.alpha[28, 32] == 1
+    assert not patch.alpha[:12].any() and not patch.alpha[:, :16].any()
+    np.testing.assert_allclose(patch.rgb[:12], canvas.rgb[:12] / 255, atol=1e-6)
+    assert np.abs(patch.rgb - canvas.rgb / 255)[24:32, 28:36].mean() > 0.05
+
+
+def test_a_mixture_takes_each_row_from_its_own_provider(engine: FaceXEngine, crop: CropMaker) -> None:
+    canvas, recipe = crop(10), recipe_named("edit").with_rows({"lips": "query", "hair": "query", "expression": "query"})
+    identity = engine.prepare([canvas])
+    base = {"lips": crop(50), "hair": crop(51), "expression": crop(52)}
+    (first,) = engine.render([EditRequest(canvas, identity, recipe, base)])
+    for row in base:
+        (other,) = engine.render([EditRequest(canvas, identity, recipe, {**base, row: crop(60)})])
+        assert np.abs(first.rgb - other.rgb).mean() > 1e-6, row
 
 
 def test_no_source_is_an_error_before_weights_are(crop: CropMaker) -> None:

@@ -1,0 +1,85 @@
+"""`facex edit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facexcli.cli.edit import (
+    DryRunOption,
+    FreshOption,
+    KeepWorkOption,
+    OutputOption,
+    OverwriteOption,
+    PlanOption,
+    execute,
+    forbid,
+)
+from facexcli.cli.options import Choices, with_settings
+
+if TYPE_CHECKING:
+    from facexcli.pipeline.plan import Plan
+
+
+def _motion_option(name: str, what: str) -> Any:
+    return typer.Option(name, metavar="FILE", help=f"{what} as the face in FILE does, a still or a video")
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    app.command("edit", rich_help_panel=panel)(edit)
+
+
+@with_settings(
+    "engine", "recipe.file", "recipe.take", "people.faces", "people.match", "people.min_face_px", "people.no_face",
+    "people.analyzer", "people.analysis", "look", "sampling", "compute", "range", "output", "provenance", "label",
+    "talk",
+)  # fmt: skip
+def edit(
+    canvas: Annotated[
+        Path | None, typer.Argument(metavar="CANVAS", help="an image, a video, a folder of pictures, or - for a pipe")
+    ] = None,
+    pose: Annotated[Path | None, _motion_option("--pose", "hold the head")] = None,
+    expression: Annotated[Path | None, _motion_option("--expression", "have the expression")] = None,
+    gaze: Annotated[Path | None, _motion_option("--gaze", "look")] = None,
+    inpaint: Annotated[
+        Path | None,
+        typer.Option("--inpaint", metavar="MASK.png", help="make anew what is white on this picture, about the face"),
+    ] = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    plan: PlanOption = None,
+    fresh: FreshOption = False,
+    keep_work: KeepWorkOption = False,
+    *,
+    choices: Choices,
+) -> None:
+    """Change attributes of the face in CANVAS.
+
+    --take lips=other.jpg takes one from the still of somebody else; several at
+    once make a mixture. --pose F is short for --take pose=F; where CANVAS is a
+    video, F may be one too, whose frames go by with those of CANVAS.
+    `facex engines` shows which engines can, and what they need.
+
+    Example:
+      facex edit me.jpg --take lips=b.jpg -o out.png --engine facex --weights w/
+      facex edit a.mp4 --expression b.jpg -o out.mp4 --engine facex --weights w/
+      facex edit me.jpg --inpaint mask.png -o out.png --engine facex --weights w/
+    """
+    motion = {"pose": pose, "expression": expression, "gaze": gaze}
+    takes = [f"{attribute}={path}" for attribute, path in motion.items() if path is not None]
+
+    def make_plan(moving: Path, place: Path) -> Plan:
+        from facexcli.pipeline.plan import plan_edit
+
+        settings = choices.settings
+        recipe = settings.recipe.model_copy(update={"take": (*settings.recipe.take, *takes)})
+        return plan_edit(moving, place, settings.model_copy(update={"recipe": recipe}), inpaint)
+
+    if plan is not None:
+        forbid({**{f"--{attribute}": path for attribute, path in motion.items()}, "--inpaint": inpaint})
+    given: dict[str, object] = {"CANVAS": canvas, "-o OUT": output}
+    execute("edit", make_plan, choices, given=given, moving=canvas, output=output, plan_file=plan,
+            overwrite=overwrite, dry_run=dry_run, report=None, fresh=fresh, keep_work=keep_work)  # fmt: skip
