@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from facexcli.cli.app import main  # noqa: E402
-from facexcli.media.image import read_image, write_image  # noqa: E402
-from facexcli.media.probe import probe  # noqa: E402
-from facexcli.pipeline.plan import Plan  # noqa: E402
+from facexcli.cli.app import main
+from facexcli.media.image import read_image, write_image
+from facexcli.media.probe import probe
+from facexcli.pipeline.plan import Plan
 
 
 class Bench:
