@@ -61,15 +61,13 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="print one 
         return
     for name, row in rows.items():
         commit = f"; commit {row['revision'][:12]}" if row.get("revision") else ""
-        print_result(f"{name:<24} {row['state']:<9} {row['licence']}{commit}\n{'':<24} {row['enables']}")
+        print_result(f"{name:<26} {row['state']:<9} {row['licence']}{commit}\n{'':<26} {row['enables']}")
 
 
 def pull(
     name: Name,
     accept_licence: Accept = False,
-    latest: Annotated[
-        bool, typer.Option("--latest", help="what is published today, not what came first")
-    ] = False,
+    latest: Annotated[bool, typer.Option("--latest", help="what is published today, not what came first")] = False,
 ) -> None:
     """Download weights, after their licence is accepted.
 
@@ -130,7 +128,7 @@ def verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]..."
 
 
 def remove(name: Name) -> None:
-    """Delete weights.
+    """Delete weights. Their commit and hashes stay on record, and hold for a later pull.
 
     Example:
       facex models remove inswapper_128

@@ -88,6 +88,15 @@ def fetch(source: Source, partial: Path, reporter: Reporter) -> Told:
     raise WeightsError(f"{source.url}: the host does not give the file", source.by_hand)
 
 
+def forget(partial: Path) -> None:
+    """`partial` gets another origin than a download: the next one must not go on with it. Raises OSError."""
+    _tag_file(partial).unlink(missing_ok=True)
+
+
+def _tag_file(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.etag")
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, except to an unprotected host, and keeps what the hub says of the file on the way."""
 
@@ -112,7 +121,7 @@ def _fetch_once(source: Source, partial: Path, reporter: Reporter) -> Told:
     request = urllib.request.Request(source.url, headers={"User-Agent": "facex", "Accept-Encoding": "identity"})
     if source.token:
         request.add_unredirected_header("Authorization", f"Bearer {source.token}")
-    tag_file = partial.with_name(f"{partial.name}.etag")
+    tag_file = _tag_file(partial)
     tag = tag_file.read_text("utf-8") if tag_file.exists() else ""
     if tag and partial.exists() and (have := partial.stat().st_size):
         request.add_header("Range", f"bytes={have}-")
@@ -121,6 +130,9 @@ def _fetch_once(source: Source, partial: Path, reporter: Reporter) -> Told:
     with opener.open(request, timeout=_TIMEOUT_S) as response:
         resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT
         start = partial.stat().st_size if resumes else 0
+        if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            tag_file.unlink()
+            raise http.client.HTTPException("the host went on at another place than it was asked to")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         partial.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from facexcli.events import Informed, SilentReporter, Warned
 from facexcli.weights import archives
 from facexcli.weights.catalog import Entry, catalog, entry
 from facexcli.weights.convert import convert, demand_converter, is_pickle
-from facexcli.weights.download import Source, Told, fetch
+from facexcli.weights.download import Source, Told, fetch, forget
 from facexcli.weights.hashes import fingerprint, is_unaltered, remember
 from facexcli.weights.kinds import reads_graphs, wrong_kind
 from facexcli.weights.lock import Locked, LockedFile, exclusive, read_lock, write_lock
@@ -102,6 +102,7 @@ class Store:
             try:
                 for file in item.files:
                     given, partial = self._found(item, file, path, folder), self._partial(name, file)
+                    forget(partial)
                     if file.endswith(".safetensors") and is_pickle(given):
                         self._check_told(item, given, item.pickles.get(file, ""), None, keep=True)
                         self._convert(given, partial, tell)

@@ -28,12 +28,14 @@ class Host(ThreadingHTTPServer):
     """Serves `body` under every path; `answers` are status codes or byte counts after which it hangs up, once each.
 
     It waits `delay_s` before an answer. With `hangs`, it does not hang up but waits for it, and sets `hung`.
+    Unless it `goes_on_right`, it says of the rest of a file that it begins one byte earlier.
     """
 
     daemon_threads = True
     body = GRAPH
     delay_s = 0.0
     hangs: threading.Event | None = None
+    goes_on_right = True
     headers: dict[str, str]
     answers: list[int | str]
 
@@ -74,6 +76,9 @@ class Peer(BaseHTTPRequestHandler):
         if "Range" in self.headers and self.headers["If-Range"] == tag:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
+        if start:
+            told = start if host.goes_on_right else start - 1
+            self.send_header("Content-Range", f"bytes {told}-{len(host.body) - 1}/{len(host.body)}")
         self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(host.body) - start))
         self.end_headers()

@@ -51,6 +51,28 @@ def test_the_next_run_goes_on_where_this_one_stopped(host: Host, tmp_path: Path)
     assert host.asked[-1][1]["Range"] == "bytes=300000-"
 
 
+def test_a_host_that_goes_on_at_another_place_starts_again(host: Host, tmp_path: Path) -> None:
+    host.answers, host.goes_on_right = ["300000"], False
+    assert store_of(tmp_path).pull("swap")[0].read_bytes() == GRAPH
+    assert ["Range" in headers for _, headers in host.asked] == [False, True, False]
+
+
+def test_a_download_does_not_go_on_with_what_was_added_meanwhile(host: Host, tmp_path: Path) -> None:
+    host.answers = ["1000", "1000", "1000"]
+    with pytest.raises(WeightsError):
+        store_of(tmp_path).pull("swap")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(WeightsError):
+        patch.setattr("facexcli.weights.store.shutil.copyfile", _half_a_copy)
+        (tmp_path / "mine.onnx").write_bytes(OTHER)
+        store_of(tmp_path).add("swap", tmp_path / "mine.onnx")
+    assert store_of(tmp_path).pull("swap")[0].read_bytes() == GRAPH
+
+
+def _half_a_copy(given: Path, partial: Path) -> None:
+    partial.write_bytes(given.read_bytes()[:5000])
+    raise OSError(errno.ENOSPC, "No space left on device", str(partial))
+
+
 def test_a_file_that_changed_meanwhile_starts_again(host: Host, tmp_path: Path) -> None:
     host.answers = ["1000", "1000", "1000"]
     with pytest.raises(WeightsError):
