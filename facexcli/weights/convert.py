@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -48,7 +49,9 @@ def convert(pickle: Path, safetensors: Path) -> tuple[str, ...]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL)
         if done.returncode or not temporary.is_file():
             lines = done.stderr.strip().splitlines() or [f"the converter ended with {done.returncode}"]
-            raise WeightsError(f"{pickle}: cannot be converted: {lines[-1]}", "use only weights that you trust")
+            raise WeightsError(
+                f"{pickle}: cannot be converted: {lines[-1]}", "bring it as safetensors, from somebody whom you trust"
+            )
         os.replace(temporary, safetensors)
         return tuple(json.loads(done.stdout))
     except subprocess.TimeoutExpired as error:
@@ -67,7 +70,9 @@ def _convert_here(pickle: Path, safetensors: Path) -> int:
     try:
         loaded = torch.load(pickle, map_location="cpu", weights_only=True)
     except Exception as error:
-        sys.stderr.write(" ".join(f"refused: {type(error).__name__}: {error}".split())[:300])
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        why = f"it holds {named[1]}" if named else f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+        sys.stderr.write(f"only tensors and plain containers are opened: {why}")
         return 1
     flat = _flat(loaded, "")
     tensors = {name: value.contiguous().clone() for name, value in flat if torch.is_tensor(value)}

@@ -54,8 +54,8 @@ class Source:
 class Told:
     """What the host said of the file: the hub's commit, and the publisher's SHA-256 (hex), where it tells them."""
 
-    revision: str | None
-    sha256: str | None
+    revision: str | None = None
+    sha256: str | None = None
 
 
 def is_offline() -> bool:
@@ -191,7 +191,7 @@ def _refusal(source: Source, code: int) -> WeightsError:
 
 def _no_network(source: Source, error: Exception, partial: Path) -> WeightsError:
     reason = getattr(error, "reason", error)
-    if "407" in str(reason):
+    if "Tunnel connection failed: 407" in str(reason):
         return _refusal(source, http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
     kept = partial.stat().st_size if partial.exists() else 0
     hint = "the next `facex models pull` goes on where this one stopped; or " if kept else "check the network; or "

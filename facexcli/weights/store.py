@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from facexcli.events import Reporter
 
 HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A file that lies whole as `*.part`: from where, what its host told, and what an earlier pull recorded."""
+
+    file: str
+    origin: object
+    told: Told = field(default_factory=Told)
+    recorded: LockedFile | None = None
 
 
 class Store:
@@ -60,7 +70,8 @@ class Store:
         except OSError as error:
             raise WeightsError(f"{place} cannot be read: {error.strerror or error}", self._to_get(item)) from error
         aside = _set_aside(place, place)
-        raise WeightsError(f"{place}: altered since it was taken in; set aside as {aside}", self._to_get(item))
+        what = "it is not used" if aside == place else f"set aside as {aside}"
+        raise WeightsError(f"{place}: altered since it was taken in; {what}", self._to_get(item))
 
     def hashes(self, name: str) -> dict[str, str]:
         """SHA-256 (hex) by file that is there, as recorded."""
@@ -84,7 +95,7 @@ class Store:
         """
         item = entry(name, self.known)
         if latest or not self.installed(name):  # else nothing is written, also where nothing could be
-            if item.page:
+            if item.page is not None:
                 raise WeightsError(f"{name}: its publisher gives it only to who registers", self._by_hand(item))
             with self._changing(name):
                 if latest or not self.installed(name):  # another process may have been faster
@@ -100,15 +111,8 @@ class Store:
         with self._changing(name):
             folder = self._place(name, "incoming")
             try:
-                for file in item.files:
-                    given, partial = self._found(item, file, path, folder), self._partial(name, file)
-                    forget(partial)
-                    if file.endswith(".safetensors") and is_pickle(given):
-                        self._check_told(item, given, item.pickles.get(file, ""), None, keep=True)
-                        self._convert(given, partial, tell)
-                    else:
-                        shutil.copyfile(given, partial)
-                    self._take_in(item, file, Told(None, None), path, tell)
+                arrived = [self._copied(item, file, path, folder, tell) for file in item.files]
+                self._take_in(item, arrived, tell)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return tuple(self.path(name, file, reporter) for file in item.files)
@@ -156,24 +160,20 @@ class Store:
             return
         token = os.environ.get("HF_TOKEN") if item.repository else None
         revision = item.revision if latest else record.revision or item.revision
-        waiting = []
+        arrived = []
         for file in files:
             published = item.pickles.get(file, file)
             source = Source(_url(item, published, revision), self._by_hand(item), token)
             told = fetch(source, self._partial(item.name, published), reporter)
             revision = told.revision or revision  # the other files are to be of the same commit
-            told = replace(told, revision=told.revision or (None if latest else record.revision))
             if published != file:
-                pickle = self._partial(item.name, published)
-                self._check_told(item, pickle, published, told.sha256)
-                self._convert(pickle, self._partial(item.name, file), reporter)
-                pickle.unlink()
+                self._convert_fetched(item, file, published, told, reporter)
                 told = replace(told, sha256=None)
-            waiting.append((file, told, source.url))
+            told = replace(told, revision=told.revision or (None if latest else record.revision))
+            arrived.append(_Arrived(file, source.url, told, None if latest else record.files.get(file)))
             if not latest:
-                self._take_in(item, *waiting.pop(), reporter, record.files.get(file))
-        for file, told, url in waiting:
-            self._take_in(item, file, told, url, reporter)
+                self._take_in(item, [arrived.pop()], reporter)
+        self._take_in(item, arrived, reporter)
 
     def _fetch_archive(self, item: Entry, files: Sequence[str], reporter: Reporter, *, latest: bool) -> None:
         archive = item.archive or ""
@@ -185,32 +185,53 @@ class Store:
             archives.extract(packed, unpacked, item.files)
             for file in files:
                 os.replace(unpacked / file, self._partial(item.name, file))
-                self._take_in(item, file, Told(None, None), source.url, reporter, recorded.get(file))
+            arrived = [_Arrived(file, source.url, recorded=recorded.get(file)) for file in files]
+            self._take_in(item, arrived, reporter)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
         packed.unlink()
 
-    def _check_told(self, item: Entry, pickle: Path, published: str, told: str | None, *, keep: bool = False) -> None:
-        """A pickle is compared with its publisher's hash before it is opened, in whatever process."""
-        wanted = item.sha256.get(published) or told
-        if wanted and (found := fingerprint(pickle).sha256) != wanted:
-            hint = "it was not opened" if keep else f"set aside as {_set_aside(pickle, pickle)}, and not opened"
-            raise WeightsError(f"{pickle}: is not the {published} of {item.name}: its SHA-256 is {found}", hint)
+    def _copied(self, item: Entry, file: str, path: Path, folder: Path, reporter: Reporter) -> _Arrived:
+        given, partial = self._found(item, file, path, folder), self._partial(item.name, file)
+        forget(partial)
+        if file.endswith(".safetensors") and is_pickle(given):
+            wanted = item.sha256.get(item.pickles.get(file, ""))
+            if wanted and fingerprint(given, reporter).sha256 != wanted:
+                raise WeightsError(f"{given}: its SHA-256 is not {wanted}, as published", "it was not opened")
+            self._convert(given, partial, reporter)
+        else:
+            shutil.copyfile(given, partial)
+        return _Arrived(file, path)
+
+    def _convert_fetched(self, item: Entry, file: str, published: str, told: Told, reporter: Reporter) -> None:
+        """A pickle is compared with its publisher's hash before any process opens it."""
+        pickle, wanted = self._partial(item.name, published), item.sha256.get(published) or told.sha256
+        if wanted and fingerprint(pickle, reporter).sha256 != wanted:
+            aside = _set_aside(pickle, self._place(item.name, published))
+            raise WeightsError(f"{published} of {item.name}: its SHA-256 is not {wanted}", f"{aside} was not opened")
+        self._convert(pickle, self._partial(item.name, file), reporter)
+        pickle.unlink()
 
     def _convert(self, pickle: Path, safetensors: Path, reporter: Reporter) -> None:
         dropped = convert(pickle, safetensors)
         what = f"; dropped, for it is no tensor: {', '.join(dropped)}"[:300] if dropped else ""
         reporter.emit(Informed(f"{pickle.name.removesuffix('.part')}: a pickle, converted to safetensors{what}"))
 
-    def _take_in(
-        self, item: Entry, file: str, told: Told, origin: object, reporter: Reporter, recorded: LockedFile | None = None
-    ) -> None:
-        """Give a whole `*.part` its name and record it, if it is what it says it is, and what `recorded` says."""
-        partial, place = self._partial(item.name, file), self._place(item.name, file)
+    def _take_in(self, item: Entry, arrived: Sequence[_Arrived], reporter: Reporter) -> None:
+        """Give whole `*.part`s their names and record them, if all of them are what they say they are."""
+        checked = [(one, self._checked(item, one, reporter)) for one in arrived]
+        for one, found in checked:
+            place = self._place(item.name, one.file)
+            os.replace(self._partial(item.name, one.file), place)
+            remember(place, found)
+            self._write_down(item.name, one.file, found, one.told.revision)
+
+    def _checked(self, item: Entry, one: _Arrived, reporter: Reporter) -> LockedFile:
+        file, partial = one.file, self._partial(item.name, one.file)
         found = fingerprint(partial, reporter)
-        converted = file in item.pickles  # what a later torch writes of the same tensors may differ
-        pinned = recorded.sha256 if recorded and not converted else None
-        wanted = item.sha256.get(file) or told.sha256 or pinned
+        # What a later torch writes of the same tensors may differ, so a converted file is not held to its record.
+        pinned = one.recorded.sha256 if one.recorded and file not in item.pickles else None
+        wanted = item.sha256.get(file) or pinned or one.told.sha256
         if (wanted or found.sha256) != found.sha256:
             reason = f"its SHA-256 is {found.sha256}, not {wanted}"
         elif item.size_bytes.get(file, found.size_bytes) != found.size_bytes:
@@ -218,15 +239,13 @@ class Store:
         else:
             reason = wrong_kind(item, file, partial)
         if reason:
-            hint = f"{item.name}: it was set aside as {_set_aside(partial, place)}"
+            hint = f"{item.name}: it was set aside as {_set_aside(partial, self._place(item.name, file))}"
             if wanted is not None and wanted == pinned:
                 hint += f"; `facex models pull {item.name} --latest` takes what is published today"
-            raise WeightsError(f"{origin}: is not the {file} of {item.name}: {reason}", hint)
+            raise WeightsError(f"{one.origin}: is not the {file} of {item.name}: {reason}", hint)
         if wanted is None and file.endswith(".onnx") and not reads_graphs():
             reporter.emit(Warned(f"{file}: its hash is not known, and without onnx only its beginning was looked at"))
-        os.replace(partial, place)
-        remember(place, found)
-        self._write_down(item.name, file, found, told.revision)
+        return found
 
     def _write_down(self, name: str, file: str, found: LockedFile, revision: str | None) -> None:
         with exclusive(self.folder, "store"):
@@ -239,9 +258,9 @@ class Store:
     def _found(self, item: Entry, file: str, path: Path, folder: Path) -> Path:
         """Where `file` is in what the user named."""
         if path.is_dir():
-            names = [file, file.rsplit("/", 1)[-1], item.pickles.get(file, file)]
-            names += [name for name in (names[2].rsplit("/", 1)[-1],) if file in item.pickles]
-            near = next((path / name for name in names if (path / name).is_file()), None)
+            names = (file, item.pickles.get(file, file))
+            places = [path / place for name in names for place in (name, name.rsplit("/", 1)[-1])]
+            near = next((place for place in places if place.is_file()), None)
             if near is None:
                 raise WeightsError(f"{path} holds no {file}", f"{item.name} needs {', '.join(item.files)}")
             return near

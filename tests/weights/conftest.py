@@ -25,10 +25,11 @@ HASH = hashlib.sha256(GRAPH).hexdigest()
 
 
 class Host(ThreadingHTTPServer):
-    """Serves `body` under every path; `answers` are status codes or byte counts after which it hangs up, once each.
+    """Serves `body`, or the next of `bodies`, under every path.
 
-    It waits `delay_s` before an answer. With `hangs`, it does not hang up but waits for it, and sets `hung`.
-    Unless it `goes_on_right`, it says of the rest of a file that it begins one byte earlier.
+    `answers` are status codes or byte counts after which it hangs up, once each. It waits `delay_s` before an answer.
+    With `hangs`, it does not hang up but waits for it, and sets `hung`. Unless it `goes_on_right`, it says of the rest
+    of a file that it begins one byte earlier.
     """
 
     daemon_threads = True
@@ -43,6 +44,7 @@ class Host(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Peer)
         self.asked: list[Any] = []
         self.headers, self.answers, self.hung = {}, [], threading.Event()
+        self.bodies: list[bytes] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that turns away before the end, as on a full disk, is no trouble of the host."""
@@ -71,6 +73,8 @@ class Peer(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             return
+        if host.bodies:
+            host.body = host.bodies.pop(0)
         tag = f'"{hashlib.md5(host.body).hexdigest()}"'
         start = 0
         if "Range" in self.headers and self.headers["If-Range"] == tag:

@@ -68,15 +68,27 @@ def test_a_pickle_is_added_as_safetensors_and_what_is_lost_is_said(tmp_path: Pat
     assert "epoch, steps.1" in message and "net.w" not in message
 
 
-def test_a_folder_may_hold_the_pickle_under_its_published_name(tmp_path: Path) -> None:
+def _converts(pickle: Path, safetensors: Path) -> tuple[str, ...]:
+    """Stands for the child process."""
+    assert pickle.read_bytes() == b"PK\x03\x04"
+    safetensors.write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    return ("epoch",)
+
+
+def test_a_folder_may_hold_the_pickle_under_its_published_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "convert", _converts)
     (tmp_path / "given").mkdir()
-    _pickle_at(tmp_path / "given" / "net.pth")
+    (tmp_path / "given" / "net.pth").write_bytes(b"PK\x03\x04")
     weights = store_of(tmp_path, ("net.safetensors",), pickles={"net.safetensors": "part/net.pth"})
     assert weights.add("swap", tmp_path / "given")
 
 
-def test_a_published_pickle_is_fetched_and_converted(host: Host, tmp_path: Path) -> None:
-    host.body = _pickle_at(tmp_path / "x.pth").read_bytes()
+def test_a_published_pickle_is_fetched_and_converted(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "convert", _converts)
+    monkeypatch.setattr(store, "demand_converter", lambda pickle: None)
+    host.body = b"PK\x03\x04"
     weights = store_of(tmp_path, ("net.safetensors",), pickles={"net.safetensors": "part/net.pth"})
     (path,) = weights.pull("swap")
     assert host.asked[0][0] == "/someone/swap/resolve/main/part/net.pth"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,26 @@ def test_a_move_that_breaks_off_leaves_the_old_files(host: Host, tmp_path: Path)
         weights.pull("swap", latest=True)
     assert [path.read_bytes() for path in weights.pull("swap")] == [GRAPH, GRAPH]
     assert weights.revision("swap") == FIRST
+
+
+def test_a_move_to_a_wrong_file_replaces_nothing(host: Host, tmp_path: Path) -> None:
+    weights = _pulled(host, tmp_path, ("a.onnx", "b.onnx"))
+    host.bodies, host.answers, host.headers = [OTHER, b"<html>"], ["redirect", 200, 200], {"X-Repo-Commit": SECOND}
+    with pytest.raises(WeightsError, match="page or a pointer"):
+        weights.pull("swap", latest=True)
+    assert [path.read_bytes() for path in weights.pull("swap")] == [GRAPH, GRAPH]
+    assert weights.revision("swap") == FIRST
+
+
+def test_a_mirror_that_tells_another_hash_is_not_believed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = _pulled(host, tmp_path)
+    weights.remove("swap")
+    host.body, host.answers = OTHER, ["redirect"]
+    host.headers = {"X-Linked-ETag": f'"{hashlib.sha256(OTHER).hexdigest()}"'}
+    with pytest.raises(WeightsError, match="SHA-256"):
+        weights.pull("swap")
 
 
 def test_a_file_of_the_users_own_has_no_commit(host: Host, tmp_path: Path) -> None:
