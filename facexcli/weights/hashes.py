@@ -67,13 +67,6 @@ def remember(path: Path, recorded: LockedFile) -> None:
     _verified.add(_key(path, recorded))
 
 
-def forget() -> None:
-    """Hash every file anew, as a new run would."""
-    with _table:
-        _verified.clear()
-        _in_work.clear()
-
-
 def _key(path: Path, recorded: LockedFile) -> _Key:
     status = path.stat()
     return str(path.resolve()), status.st_mtime_ns, status.st_size, recorded.sha256

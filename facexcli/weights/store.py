@@ -160,10 +160,12 @@ class Store:
             return
         token = os.environ.get("HF_TOKEN") if item.repository else None
         revision = item.revision if latest else record.revision or item.revision
-        arrived = []
+        by_hand, arrived = self._by_hand(item), []
+        if revision != item.revision:
+            by_hand = f"`facex models pull {item.name} --latest` takes what is published today; or {by_hand}"
         for file in files:
             published = item.pickles.get(file, file)
-            source = Source(_url(item, published, revision), self._by_hand(item), token)
+            source = Source(_url(item, published, revision), by_hand, token)
             told = fetch(source, self._partial(item.name, published), reporter)
             revision = told.revision or revision  # the other files are to be of the same commit
             if published != file:
@@ -237,7 +239,7 @@ class Store:
         elif item.size_bytes.get(file, found.size_bytes) != found.size_bytes:
             reason = "its size is wrong"
         else:
-            reason = wrong_kind(item, file, partial)
+            reason = wrong_kind(item, file, partial) if wanted is None else ""
         if reason:
             hint = f"{item.name}: it was set aside as {_set_aside(partial, self._place(item.name, file))}"
             if wanted is not None and wanted == pinned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import struct
@@ -65,6 +66,13 @@ def test_another_graph_is_refused_in_one_line(reader: str, tmp_path: Path, made:
     assert "found inputs" in caught.value.message and found in caught.value.message
     assert "\n" not in caught.value.message
     assert mine.is_file()
+
+
+def test_a_hash_that_is_known_says_more_than_a_signature(tmp_path: Path) -> None:
+    mine = tmp_path / "inswapper_128.onnx"
+    mine.write_bytes(swapper_graph(256))
+    known = replace(SWAPPER, sha256={mine.name: hashlib.sha256(mine.read_bytes()).hexdigest()})
+    assert Store(tmp_path / "weights", {known.name: known}).add(known.name, mine)
 
 
 def test_a_damaged_graph_is_refused(reader: str, tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_other_bytes_are_refused_also_after_a_removal(host: Host, tmp_path: Path
     assert "--latest" in caught.value.hint
 
 
+def test_a_commit_that_is_gone_says_how_to_move_on(host: Host, tmp_path: Path) -> None:
+    weights = _pulled(host, tmp_path)
+    weights.remove("swap")
+    host.answers = [404]
+    with pytest.raises(WeightsError, match="revision is gone") as caught:
+        weights.pull("swap")
+    assert "facex models pull swap --latest" in caught.value.hint
+    assert weights.pull("swap", latest=True)
+
+
 def test_latest_moves_on(host: Host, tmp_path: Path) -> None:
     weights = _pulled(host, tmp_path)
     host.body, host.answers, host.headers = OTHER, ["redirect"], {"X-Repo-Commit": SECOND}

@@ -8,6 +8,8 @@ import json
 import shutil
 import tarfile
 import threading
+import urllib.error
+import urllib.request
 import zipfile
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ import pytest
 
 from facexcli.cli.app import main
 from facexcli.errors import WeightsError
-from facexcli.weights import archives, catalog, hashes, store
+from facexcli.weights import archives, catalog, download, hashes, store
 from tests.weights.conftest import GRAPH, HASH, OTHER, Host, store_of, swapper_graph
 
 if TYPE_CHECKING:
@@ -120,6 +122,12 @@ def test_the_token_follows_a_repository_that_was_renamed(
     monkeypatch.setenv("HF_ENDPOINT", host.address.replace("127.0.0.1", "localhost"))
     store_of(tmp_path).pull("swap")
     assert [headers["Authorization"] for _, headers in host.asked] == ["Bearer secret", "Bearer secret"]
+
+
+def test_no_redirect_leads_from_a_protected_to_an_unprotected_address() -> None:
+    asked = urllib.request.Request("https://hub.example/x")
+    with pytest.raises(urllib.error.URLError, match="unprotected"):
+        download._Redirects().redirect_request(asked, io.BytesIO(), 302, "Found", {}, "http://cdn.example/x")
 
 
 def test_the_token_goes_to_no_other_host(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
