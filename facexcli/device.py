@@ -43,6 +43,11 @@ def choose_device(wanted: str = "auto") -> Device:
     return Device("cuda", index, "asked for")
 
 
+def devices_of(wanted: str) -> tuple[str, ...]:
+    """The names in a `--device` that lists several, one for each worker; the first is that of a run without workers."""
+    return tuple(wanted.split(","))
+
+
 def _cuda_devices() -> tuple[int, str]:
     """How many CUDA devices torch sees, and why there is none."""
     if find_spec("torch") is None:

@@ -177,6 +177,14 @@ class ComputeSettings(_Group):
         default=1, ge=1, le=256, description="processes that render parts side by side"
     )
 
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        names = value.split(",")
+        if len(set(names)) < len(names):
+            raise ValueError("names a device twice; --workers N gives each of them several workers")
+        return value
+
 
 class RangeSettings(_Group):
     """Which part of the target, or of the driving video."""

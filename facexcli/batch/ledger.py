@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facexcli.batch.segments import part_path
 from facexcli.errors import OutputError, UsageError
-from facexcli.media.packets import SUFFIX
+from facexcli.pipeline.kept import KEPT
 from facexcli.pipeline.render import RenderCounts
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from facexcli.pipeline.parts import Segment
 
 _LEDGER, _LOCK = "ledger.jsonl", "lock"
+_NAMES = frozenset((_LEDGER, _LOCK, *KEPT))
+_PART = re.compile(r"\d{6,}\.packets|\..{1,48}\.part(\.\w+)?")
+"""Files of packets, and those that a process that was killed left half written."""
+_CHANGES = {
+    "plan": "the plan (a setting, a file or the engine)", "inputs": "the content of an input",
+    "people": "the content of --match or --analysis", "weights": "the weights", "code": "facex itself",
+    "container": "the kind of output", "segment_s": "--segment",
+}  # fmt: skip
+"""What the entries of a header say, for the user."""
 _LOCK_WAIT_S = 5.0
 """How long a run that was killed may take to end: its processes see that on their own."""
 
@@ -62,14 +72,13 @@ class Ledger:
     def _open(self, header: Mapping[str, Any], fresh: bool) -> None:
         path = self.folder / _LEDGER
         known = [] if fresh else _lines(path)
-        if known and known[0] != json.loads(json.dumps(header)):
-            raise UsageError(f"{self.folder} holds parts of another run: the plan, an input or the code changed",
-                             "--fresh renders it anew")  # fmt: skip
+        if known:
+            self._check_header(known[0], json.loads(json.dumps(header)))
         for line in known[1:]:
             if (self.folder / str(line["file"])).is_file():
                 self._done[int(line["segment"])] = line
-        wanted = {_LOCK, *(line["file"] for line in self._done.values())}
-        for stale in self.folder.iterdir():
+        wanted = {_LOCK, *(line["file"] for line in self._done.values()), *(KEPT if known else ())}
+        for stale in self._own_files():
             if stale.name not in wanted:
                 stale.unlink()
         # Written anew, so that what was torn is gone.
@@ -79,6 +88,16 @@ class Ledger:
             self._append(line)
         _sync(self.folder)
 
+    def _check_header(self, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        changed = [said for name, said in _CHANGES.items() if known.get(name) != wanted.get(name)]
+        if changed or known != wanted:
+            reason = " and ".join(changed) or "its format"
+            raise UsageError(f"{self.folder} holds parts of another run: {reason} changed", "--fresh renders it anew")
+
+    def _own_files(self) -> list[Path]:
+        """Nobody else's file is touched, whatever lies in the folder."""
+        return [path for path in self.folder.iterdir() if path.name in _NAMES or _PART.fullmatch(path.name)]
+
     @property
     def done(self) -> frozenset[int]:
         """The numbers of the finished segments."""
@@ -86,7 +105,7 @@ class Ledger:
 
     def path(self, segment: Segment) -> Path:
         """The file of a segment, finished or not."""
-        return self.folder / f"{segment.number:06d}{SUFFIX}"
+        return part_path(self.folder, segment)
 
     def finished(self, segment: Segment, counts: RenderCounts) -> None:
         """The segment's file is complete. Raises OutputError."""
@@ -95,7 +114,8 @@ class Ledger:
             if not counts.frames:
                 path.touch()
             line = {
-                "segment": segment.number, "file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path),
+                "segment": segment.number, "range": [segment.start, segment.stop], "file": path.name,
+                "bytes": path.stat().st_size, "sha256": _sha256(path),
                 "frames": counts.frames, "painted": counts.painted, "span": [counts.span.start, counts.span.stop],
                 "per_track": {str(track): count for track, count in counts.per_track.items()},
                 "doubts": dict(counts.doubts),
@@ -113,7 +133,8 @@ class Ledger:
             return False
         path = self.path(segment)
         with suppress(OSError):
-            if path.stat().st_size == line["bytes"] and _sha256(path) == line["sha256"]:
+            is_same = line.get("range") == [segment.start, segment.stop]
+            if is_same and path.stat().st_size == line["bytes"] and _sha256(path) == line["sha256"]:
                 return True
         del self._done[segment.number]
         return False
@@ -125,9 +146,13 @@ class Ledger:
         return RenderCounts(line["frames"], line["painted"], per_track, line["doubts"], range(*line["span"]))
 
     def remove(self) -> None:
-        """The whole folder, after success."""
+        """After success: what was kept, and the folder, unless somebody put something into it."""
+        with suppress(OSError):
+            for path in self._own_files():
+                path.unlink(missing_ok=True)
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def close(self) -> None:
         """Let go of the folder."""

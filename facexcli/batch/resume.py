@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import facexcli
 from facexcli.batch.ledger import Ledger, work_folder
-from facexcli.batch.local import render_with_workers
+from facexcli.batch.local import render_with_workers, worker_count
 from facexcli.batch.segments import cut_segments
 from facexcli.events import Informed, SilentReporter, Warned
 from facexcli.media.pipe import STANDARD
 from facexcli.media.probe import fingerprint
+from facexcli.pipeline.occlusion import occlusion_network
 from facexcli.pipeline.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
     from facexcli.events import Reporter
+    from facexcli.pipeline.analyse import StageProgress
     from facexcli.pipeline.parts import Segment
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.render import RenderCounts
@@ -56,25 +58,41 @@ class KeptParts:
 
     def __init__(self, plan: Plan, reporter: Reporter, fresh: bool = False, keep_work: bool = False) -> None:
         self._plan, self._reporter, self._fresh, self._keep_work = plan, reporter, fresh, keep_work
+        self._segment_s = plan.settings.compute.segment_s
         self._ledger: Ledger | None = None
 
-    def cut(self, start: int, stop: int, frame_rate: Fraction, shots: Sequence[int]) -> Sequence[Segment]:
+    def begin(self, frames: int | None, frame_rate: Fraction, weights: Mapping[str, str]) -> None:
+        """See `Parts`. A video that is hardly longer than one segment gets no folder."""
+        if frames is None or len(cut_segments(0, frames, frame_rate, self._segment_s, ())) > 1:
+            self._ledger = Ledger(work_folder(self._plan.output), _header(self._plan, weights), self._fresh)
+
+    def place(self, name: str) -> Path | None:
         """See `Parts`."""
-        return cut_segments(start, stop, frame_rate, self._plan.settings.compute.segment_s, shots)
+        return self._ledger.folder / name if self._ledger is not None else None
+
+    def cut(self, start: int, stop: int, frame_rate: Fraction, shots: Sequence[int]) -> Sequence[Segment]:
+        """See `Parts`. Without a folder all is one: the file is longer than its header says."""
+        return cut_segments(start, stop, frame_rate, self._segment_s if self._ledger else 0, shots)
 
     def render(
-        self, segments: Sequence[Segment], encode: Callable[[Segment, Path], RenderCounts]
+        self,
+        segments: Sequence[Segment],
+        encode: Callable[[Segment, Path], RenderCounts],
+        progress: StageProgress,
+        reporter: Reporter,
     ) -> Sequence[tuple[Path, RenderCounts]]:
-        """See `Parts`. The header of the ledger says what the segments are parts of."""
-        folder = work_folder(self._plan.output)
-        ledger = self._ledger = Ledger(folder, _header(self._plan, segments), self._fresh)
+        """See `Parts`."""
+        ledger = self._ledger
+        assert ledger is not None
         todo = [segment for segment in segments if not ledger.verified(segment)]
         if len(todo) < len(segments):
             done = len(segments) - len(todo)
-            self._reporter.emit(Informed(f"{folder}: {done} of {len(segments)} parts are there from an earlier run"))
-        workers = min(self._plan.settings.compute.workers, len(todo))
+            reporter.emit(Informed(f"{ledger.folder}: {done} of {len(segments)} parts are there from an earlier run"))
+            left = set(todo)
+            progress.skip(sum(ledger.counts(segment).frames for segment in segments if segment not in left))
+        workers = min(worker_count(self._plan), len(todo))
         if workers > 1:
-            render_with_workers(self._plan, todo, ledger, workers, self._reporter)
+            render_with_workers(self._plan, todo, ledger, workers, progress, reporter)
         else:
             for segment in todo:
                 ledger.finished(segment, encode(segment, ledger.path(segment)))
@@ -102,23 +120,24 @@ class KeptParts:
             ledger.remove()
 
 
-def _header(plan: Plan, segments: Sequence[Segment]) -> dict[str, Any]:
-    """All that the frames and packets of the segments depend on."""
+def _header(plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
+    """All that the frames and packets of the segments depend on. What it takes is known before anything is analysed."""
     people = plan.settings.people
+    network = occlusion_network() if plan.settings.look.occlusion != "off" else None
     return {
-        "format": 1,
+        "format": 2,
         "plan": plan.fingerprint,
         "inputs": [item.fingerprint for item in plan.inputs],
         "people": [fingerprint(path) for path in (people.match, people.analysis) if path is not None],
-        "weights": _digests(plan.settings.engine.weights),
+        "weights": [dict(weights), *_digests(plan.settings.engine.weights), *_digests(network)],
         "code": _code_digest(),
         "container": plan.output.suffix.lower(),
-        "segments": [[segment.start, segment.stop] for segment in segments],
+        "segment_s": plan.settings.compute.segment_s,
     }
 
 
 def _digests(weights: Path | None) -> list[str]:
-    """Of the user's own weights: a file, or the files of a folder."""
+    """Of weights that lie somewhere: a file, or the files of a folder."""
     if weights is None:
         return []
     files = sorted(path for path in weights.rglob("*") if path.is_file()) if weights.is_dir() else [weights]

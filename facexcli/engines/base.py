@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from facexcli.device import devices_of
 from facexcli.events import Warned
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class EngineOptions:
         sampling = settings.sampling
         return cls(
             settings.engine.weights,
-            settings.compute.device,
+            devices_of(settings.compute.device)[0],
             sampling.sampler,
             sampling.steps,
             sampling.guidance,

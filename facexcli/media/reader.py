@@ -43,9 +43,9 @@ class FrameReader(Prefetch[Frame]):
     """Iterates over the `Frame`s of `path` in display order; a context manager. A thread decodes up to `ahead` of them.
 
     `start` (inclusive) and `stop` (exclusive) cut a range; `Frame.index` counts from the first frame of the file, so
-    that it means the same with and without a range. Missing, repeated and backward time stamps are put in order.
-    Damaged packets are skipped. Both are told in `warnings`, which is complete when the iteration ended, or the reader
-    is closed.
+    that it means the same with and without a range. With the file's `table` near starts are sought too. Missing,
+    repeated and backward time stamps are put in order. Damaged packets are skipped. Both are told in `warnings`, which
+    is complete when the iteration ended, or the reader is closed.
 
     Raises InputError where nothing can be decoded or where the picture changes its size.
     """
@@ -57,9 +57,12 @@ class FrameReader(Prefetch[Frame]):
         *,
         start: Position | None = None,
         stop: Position | None = None,
+        table: FrameTable | None = None,
         ahead: int = 6,
     ) -> None:
-        super().__init__(lambda: decoded_frames(path, info, self.warnings, start, stop), ahead=ahead, name="decode")
+        super().__init__(
+            lambda: decoded_frames(path, info, self.warnings, start, stop, table), ahead=ahead, name="decode"
+        )
         self.path = path
         self.info = info
         self.warnings: list[str] = []

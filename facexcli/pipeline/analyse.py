@@ -172,14 +172,26 @@ class StageProgress:
         self._reporter, self._stage = reporter, stage
         self._start = self._last = time.monotonic()
         self.done = 0
+        self._skipped = 0
         reporter.emit(StageStarted(stage, total, unit))
 
-    def advance(self) -> None:
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        """`count` more are done, or fewer where it is negative: their worker died."""
+        self.done += count
         now = time.monotonic()
         if now - self._last >= _REPORT_EVERY_S:
-            self._last = now
-            self._reporter.emit(StageAdvanced(self._stage, self.done, self.done / (now - self._start)))
+            self._tell(now)
+
+    def skip(self, count: int) -> None:
+        """`count` were done before: they say nothing of the speed."""
+        self.done += count
+        self._skipped += count
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        self._last = now
+        rate = (self.done - self._skipped) / max(now - self._start, 1e-3)
+        self._reporter.emit(StageAdvanced(self._stage, self.done, max(0.0, rate)))
 
     def finish(self) -> None:
         self._reporter.emit(StageFinished(self._stage, self.done, time.monotonic() - self._start))

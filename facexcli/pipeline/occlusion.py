@@ -11,10 +11,12 @@ from facexcli.engines.onnx.providers import providers_for
 from facexcli.events import Informed
 from facexcli.fusion.segmentation import Segmentation
 from facexcli.pipeline.face_model import FaceModel, learn_face_models
+from facexcli.pipeline.kept import kept_face_models
 from facexcli.pipeline.perception import occlusion_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from facexcli.events import Reporter
     from facexcli.pipeline.painter import CropShape, FacesByFrame
@@ -40,7 +42,7 @@ class OcclusionModel:
 
 
 def occlusion_model(
-    info: MediaInfo, faces: FacesByFrame, shape: CropShape, device: str, reporter: Reporter
+    info: MediaInfo, faces: FacesByFrame, shape: CropShape, device: str, reporter: Reporter, keep: Path | None = None
 ) -> OcclusionModel:
     """The best model that is possible here, and an `Informed` that says which.
 
@@ -48,6 +50,7 @@ def occlusion_model(
 
     Args:
         device: as `--device` has it.
+        keep: the file in which what is learnt is kept, for those that render other parts.
     Raises:
         WeightsError: an installed network cannot be used.
     """
@@ -59,7 +62,9 @@ def occlusion_model(
         if networks[0].kind == "xseg":
             reporter.emit(Informed(f"occlusion: {path.name}, which is installed"))
             return OcclusionModel(networks)
-    known = {} if info.kind == "image" else learn_face_models(info, faces, shape)
+    known: Mapping[int, FaceModel] = {}
+    if info.kind != "image":
+        known = kept_face_models(keep, lambda: learn_face_models(info, faces, shape), reporter)
     reporter.emit(Informed(f"occlusion: {_described(networks, known)}"))
     return OcclusionModel(networks, known)
 

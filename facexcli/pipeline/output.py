@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain, takewhile
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from facexcli.errors import InputError, OutputError, UsageError
@@ -23,6 +23,7 @@ from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
 from facexcli.pipeline.labelling import LabelledSink, check_label
 from facexcli.pipeline.marking import left_behind
 from facexcli.pipeline.painter import Job
+from facexcli.pipeline.part_encoder import OfAllParts, PartEncoder
 from facexcli.pipeline.parts import JOINED, MakeJobs, total_counts
 from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.parallel import StageClock
     from facexcli.pipeline.parts import Parts, Segment
     from facexcli.pipeline.plan import Plan
-    from facexcli.pipeline.render import FrameSink, Progress
+    from facexcli.pipeline.render import FrameSink
     from facexcli.settings import Settings
     from facexcli.types import Frame, MediaInfo, Shot
 
@@ -57,11 +58,22 @@ class Output:
         marking: Marking,
         parts: Parts | None = None,
     ) -> None:
-        self._parts = parts
+        can_be_joined = timeline.kind != "image" and container_suffix(plan.output) in JOINED
+        self._parts = parts if can_be_joined else None
         self._plan, self._timeline, self._reporter, self._clock = plan, timeline, reporter, clock
         self._marking = marking
         check_label(plan.settings.label)
         self._start, self._stop = parse_trim(plan.settings.range.trim)
+
+    def begin(self, weights: Mapping[str, str]) -> None:
+        """Before all work. weights: SHA-256 by name. Raises UsageError and OutputError as `Parts.begin` does."""
+        if self._parts is not None:
+            total = frame_total(self._timeline, FrameRange(self._start, self._stop))
+            self._parts.begin(total, self._timeline.frame_rate or Fraction(25), weights)
+
+    def place(self, name: str) -> Path | None:
+        """Where to keep what was found out; None where nothing is kept."""
+        return self._parts.place(name) if self._parts is not None else None
 
     def write(
         self,
@@ -153,7 +165,7 @@ class Output:
         return counts
 
     def _cut(self, first: Frame, shots: Sequence[Shot]) -> Sequence[Segment]:
-        if self._parts is None or not shots or container_suffix(self._plan.output) not in JOINED:
+        if self._parts is None or not shots:
             return ()
         stop = self._stop if isinstance(self._stop, int) else shots[-1].stop
         return self._parts.cut(
@@ -166,13 +178,22 @@ class Output:
         """Render each part into a file of its own, and copy their packets into one."""
         assert self._parts is not None
         start_s, stop_s = self._range_s(first)
-        progress = _OfAllParts(self._progress())
-
-        def encode(segment: Segment, path: Path) -> RenderCounts:
-            return self._encode_part(segment, path, video, (start_s, first.time_s), make_jobs, painter, progress)
-
-        parts = self._parts.render(segments, encode)
-        progress.finish_all()
+        progress = self._progress()
+        encoder = PartEncoder(
+            self._timeline,
+            self._stop,
+            lambda path: self._part_writer(video, start_s, path),
+            lambda writer: self._labelled(writer, first.time_s),
+            make_jobs,
+            painter,
+            OfAllParts(progress),
+            self._clock,
+            self._reporter,
+            self._warn,
+        )
+        with encoder:
+            parts = self._parts.render(segments, encoder.encode, progress, self._reporter)
+        progress.finish()
         with self._writer(video, start_s, stop_s) as writer, self._clock.measure("finish"):
             for path, counts in parts:
                 if counts.frames:
@@ -181,37 +202,11 @@ class Output:
             self._warn(writer.warnings)
         return total_counts([counts for _, counts in parts])
 
-    def _encode_part(
-        self,
-        segment: Segment,
-        path: Path,
-        video: VideoFormat,
-        begin_s: tuple[Fraction | None, Fraction],
-        make_jobs: MakeJobs,
-        painter: Painter,
-        progress: Progress,
-    ) -> RenderCounts:
-        """`begin_s`: the time that becomes 0, None for no change; and that of the first frame of all parts."""
-        info = self._timeline
+    def _part_writer(self, video: VideoFormat, start_s: Fraction | None, path: Path) -> VideoWriter:
         options = encode_options(self._plan.settings)
-        with (
-            FrameReader(info.path, info, start=segment.start, stop=segment.stop) as reader,
-            VideoWriter(self._plan.output, video, options, start_s=begin_s[0], packets_to=path) as writer,
-        ):
-            frames = takewhile(self._is_in_range, reader)
-            counts = render(make_jobs(frames), painter, self._labelled(writer, begin_s[1]), progress, self._clock)
-            if counts.frames:  # a part behind the end of the range has none, and no file
-                writer.commit()
-            else:
-                writer.close()
-            self._warn(writer.warnings)
-        self._warn(reader.warnings)
-        return counts
-
-    def _is_in_range(self, frame: Frame) -> bool:
-        if not isinstance(self._stop, Fraction):
-            return self._stop is None or frame.index < self._stop
-        return frame.time_s - self._timeline.start_pts * self._timeline.time_base < self._stop
+        writer = VideoWriter(self._plan.output, video, options, start_s=start_s, packets_to=path)
+        self._reporter.emit(Informed(f"encoder {writer.encoder}"))
+        return writer
 
     def _writer(self, video: VideoFormat, start_s: Fraction | None, stop_s: Fraction | None) -> VideoWriter:
         return VideoWriter(
@@ -289,22 +284,6 @@ class Output:
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
             self._reporter.emit(Warned(f"{self._timeline.path}: {warning}"))
-
-
-class _OfAllParts:
-    """Progress over all parts: the end of one is not the end of the stage."""
-
-    def __init__(self, progress: StageProgress) -> None:
-        self._progress = progress
-
-    def advance(self) -> None:
-        self._progress.advance()
-
-    def finish(self) -> None:
-        """Of a part."""
-
-    def finish_all(self) -> None:
-        self._progress.finish()
 
 
 def probe_target(path: Path, settings: Settings) -> MediaInfo:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from facexcli.device import choose_device
+from facexcli.device import choose_device, devices_of
 from facexcli.engines.base import EngineOptions, told_by
 from facexcli.engines.registry import open_engine
 from facexcli.errors import NoFaceError
@@ -19,6 +19,7 @@ from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.cast import cast, load_roles
 from facexcli.pipeline.destination import check_free, check_output
+from facexcli.pipeline.kept import ANALYSIS, FACE_MODELS, kept_analysis
 from facexcli.pipeline.marking import Marking, check_sidecar_free, signing_identity
 from facexcli.pipeline.occlusion import OcclusionModel, occlusion_model
 from facexcli.pipeline.output import Output, canvas_format, probe_target
@@ -40,6 +41,7 @@ from facexcli.pipeline.presence import presences, turned_faces
 from facexcli.pipeline.render import Driving, QueryVideo, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
 from facexcli.pipeline.stills import load_still
+from facexcli.weights.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,9 +134,20 @@ class _Run:
             weights=self._plan.weight_hashes,
         )
 
+    def _begin(self, timeline: MediaInfo) -> Output:
+        store = Store()
+        weights = {
+            f"{name}/{file}": sha256
+            for name in self._engine.spec.weights
+            for file, sha256 in store.hashes(name).items()
+        }
+        self._output = Output(self._plan, timeline, self._reporter, self._clock, self._marking, self._parts)
+        self._output.begin(weights)
+        return self._output
+
     def _swap(self) -> RenderCounts:
         info = probe_target(self._plan.canvas.path, self._settings)
-        output = self._output = Output(self._plan, info, self._reporter, self._clock, self._marking, self._parts)
+        output = self._begin(info)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
         roles = load_roles(self._plan, self._analyzer, self._reporter)
@@ -200,7 +213,7 @@ class _Run:
         assert self._plan.driving is not None
         canvas = probe(self._plan.canvas.path)
         moving = probe_target(self._plan.driving.path, self._settings)
-        output = self._output = Output(self._plan, moving, self._reporter, self._clock, self._marking, self._parts)
+        output = self._begin(moving)
         match = match_embedding(self._settings, self._analyzer, self._reporter)
         with self._clock.measure("analyse"):
             portrait = largest_face(canvas, self._settings, self._analyzer, self._reporter)
@@ -239,7 +252,13 @@ class _Run:
 
     def _find_people(self, info: MediaInfo, stage: StageName) -> Analysis:
         named = self._settings.people.faces not in RULES or any(row.person for row in self._plan.maps)
-        return find_people(info, self._settings, self._analyzer, self._reporter, stage, numbered=named)
+
+        def find() -> Analysis:
+            return find_people(info, self._settings, self._analyzer, self._reporter, stage, numbered=named)
+
+        if self._settings.people.analysis is not None:
+            return find()
+        return kept_analysis(self._output.place(ANALYSIS), info, find, self._reporter)
 
     def _load_still(self, path: Path) -> Still:
         return load_still(path, self._analyzer, self._settings.compute.cache_mb, self._reporter)
@@ -256,7 +275,8 @@ class _Run:
         if self._settings.look.occlusion == "off":
             return None
         with self._clock.measure("prepare"):
-            return occlusion_model(info, faces, shape, self._settings.compute.device, self._reporter)
+            device = devices_of(self._settings.compute.device)[0]
+            return occlusion_model(info, faces, shape, device, self._reporter, self._output.place(FACE_MODELS))
 
     def _painter(self, shape: CropShape, occlusion: OcclusionModel | None = None) -> Painter:
         chosen = self._settings.look
@@ -277,15 +297,20 @@ class _Run:
 
 
 class _Listening:
-    """Passes events on, each warning once, and remembers the warnings for the result."""
+    """Passes events on, each message once, and remembers the warnings for the result."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
+        self._told: set[str] = set()
         self.warnings: list[str] = []
 
     def emit(self, event: Event) -> None:
-        if isinstance(event, Warned):
-            if event.message in self.warnings:  # both passes over a file meet the same damage
+        if isinstance(event, Warned | Informed):
+            if (
+                event.message in self._told
+            ):  # both passes over a file meet the same damage, and all workers choose alike
                 return
+            self._told.add(event.message)
+        if isinstance(event, Warned):
             self.warnings.append(event.message)
         self._reporter.emit(event)

@@ -110,8 +110,8 @@ def test_a_worker_that_dies_is_replaced(eval_data: Path, tmp_path: Path, monkeyp
     started: list[local._Worker] = []
     start = local._Pool._start
 
-    def watched(pool: local._Pool) -> None:
-        start(pool)
+    def watched(pool: local._Pool, number: int) -> None:
+        start(pool, number)
         started.append(list(pool._workers.values())[-1])
         if len(started) == 1:
             started[0]._process.kill()
@@ -131,18 +131,18 @@ def test_short_clips_have_no_work_folder(eval_data: Path, tmp_path: Path) -> Non
 def test_a_failure_keeps_the_work_and_the_earlier_output(
     eval_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facexcli.pipeline.output import Output
+    from facexcli.pipeline.part_encoder import PartEncoder
 
     output = tmp_path / "out.mkv"
     output.write_bytes(b"earlier")
-    encode = Output._encode_part
+    encode = PartEncoder.encode
 
-    def failing(own: Output, segment, *others):  # type: ignore[no-untyped-def]
+    def failing(own: PartEncoder, segment, path):  # type: ignore[no-untyped-def]
         if segment.number == 2:
             raise InputError("gone.mp4: it is not there any more")
-        return encode(own, segment, *others)
+        return encode(own, segment, path)
 
-    monkeypatch.setattr(Output, "_encode_part", failing)
+    monkeypatch.setattr(PartEncoder, "encode", failing)
     with pytest.raises(InputError):
         run_resumable(_plan(eval_data, output), overwrite=True)
     assert output.read_bytes() == b"earlier"
