@@ -164,8 +164,8 @@ class ComputeSettings(_Group):
 
     device: Annotated[str, Flag("--device", "Sampling and compute", "auto|cpu|cuda[:N]|...")] = Field(
         default="auto",
-        pattern=r"^(auto|cpu|coreml|(cuda|tensorrt)(:\d+)?)$",
-        description="where the engine runs; ONNX engines also take tensorrt[:N] and coreml",
+        pattern=r"^(auto|cpu|coreml|(cuda|tensorrt)(:\d+)?|(cuda|tensorrt):\d+(,(cuda|tensorrt):\d+)+)$",
+        description="where the engine runs, also tensorrt[:N] or coreml for ONNX; cuda:0,cuda:1 has a worker on each",
     )
     cache_mb: Annotated[int, Flag("--cache", "Sampling and compute", "MB")] = Field(
         default=1000, ge=0, le=10**7, description="room for faces that were found, for the next run; 0 keeps none"

@@ -121,10 +121,10 @@ class Ledger:
                 "doubts": dict(counts.doubts),
             }  # fmt: skip
             _sync(self.folder)
+            self._done[segment.number] = line  # first: Ctrl-C may come between, and what has a line must not be removed
             self._append(line)
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror}") from error
-        self._done[segment.number] = line
 
     def verified(self, segment: Segment) -> bool:
         """Whether a segment is finished and its file is still what was written."""

@@ -10,6 +10,7 @@ import facexcli
 from facexcli.batch.ledger import Ledger, work_folder
 from facexcli.batch.local import render_with_workers, worker_count
 from facexcli.batch.segments import cut_segments
+from facexcli.errors import Interrupted
 from facexcli.events import Informed, SilentReporter, Warned
 from facexcli.media.pipe import STANDARD
 from facexcli.media.probe import fingerprint
@@ -41,7 +42,8 @@ def run_resumable(
     Its finished segments lie in `OUT.facex/`, and the same call goes on with them; `fresh` renders all anew. The folder
     is removed at success unless `keep_work`. What goes into a pipe, pictures, GIF and AVI are written in one go.
 
-    Raises as `run` does; also UsageError for a folder that holds parts of something else, OutputError for one in use.
+    Raises as `run` does; also UsageError for a folder that holds parts of something else, OutputError for one in use,
+    and Interrupted instead of KeyboardInterrupt where parts are kept.
     """
     if plan.output == STANDARD or not plan.settings.compute.segment_s:
         return run(plan, reporter, overwrite)
@@ -49,8 +51,17 @@ def run_resumable(
     parts = KeptParts(plan, reporter, fresh, keep_work)
     try:
         return run(plan, reporter, overwrite, parts)
+    except KeyboardInterrupt as error:
+        if kept := parts.close():
+            raise Interrupted("interrupted", f"{kept}: the same command goes on with them") from error
+        raise
+    except BaseException:
+        if kept := parts.close():
+            reporter.emit(Warned(f"{kept}: the same command goes on with them"))
+        raise
     finally:
-        parts.close()
+        if kept := parts.close():
+            reporter.emit(Informed(kept))
 
 
 class KeptParts:
@@ -104,20 +115,16 @@ class KeptParts:
             self._ledger.remove()
             self._ledger = None
 
-    def close(self) -> None:
-        """Let go of what is left; says what is kept after a failure, and removes a folder without any part."""
+    def close(self) -> str:
+        """Let go of the folder, and remove it where it holds no part; says what is kept, the first time."""
         ledger, self._ledger = self._ledger, None
         if ledger is None:
-            return
-        if ledger.done:
-            ledger.close()
-            self._reporter.emit(
-                Informed(f"finished parts are kept in {ledger.folder}")
-                if self._keep_work
-                else Warned(f"finished parts are kept in {ledger.folder}: the same command goes on with them")
-            )
-        else:
+            return ""
+        if not ledger.done:
             ledger.remove()
+            return ""
+        ledger.close()
+        return f"finished parts are kept in {ledger.folder}"
 
 
 def _header(plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:

@@ -78,8 +78,9 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, p
         stack.enter_context(single_threaded_kernels())
         choice = open_engine(plan.engine, plan.recipe_name, EngineOptions.of(plan.settings))
         stack.callback(choice.engine.close)
-        if plan.settings.compute.device != "auto" and not choice.engine.spec.checks_device:
-            choose_device(plan.settings.compute.device)  # one that is not there is an error before any work is done
+        for device in devices_of(plan.settings.compute.device):
+            if device != "auto" and not choice.engine.spec.checks_device:
+                choose_device(device)  # one that is not there is an error before any work is done
         analyzer, reason = choose_analyzer(plan.settings.people.analyzer)
         stack.callback(analyzer.close)
         listening = _Listening(reporter or SilentReporter())

@@ -19,7 +19,7 @@ from facexcli.pipeline.render import RenderCounts
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEADER = {"plan": "a", "segments": [[0, 5], [5, None]]}
+HEADER = {"plan": "a", "segment_s": 1.0}
 COUNTS = RenderCounts(5, 4, {1: 4}, {"odd": 2}, range(5))
 FIRST = Segment(0, 0, 5)
 
@@ -83,7 +83,7 @@ def test_a_changed_file_is_rendered_again(tmp_path: Path) -> None:
 
 def test_parts_of_something_else_are_refused_unless_fresh(tmp_path: Path) -> None:
     _write(tmp_path / "w")
-    with pytest.raises(UsageError, match="another run") as raised:
+    with pytest.raises(UsageError, match=r"another run: the plan .* changed") as raised:
         Ledger(tmp_path / "w", {**HEADER, "plan": "b"})
     assert "--fresh" in raised.value.hint
     ledger = Ledger(tmp_path / "w", {**HEADER, "plan": "b"}, fresh=True)
