@@ -14,7 +14,7 @@ from facexcli.errors import Interrupted
 from facexcli.events import Informed, SilentReporter, Warned
 from facexcli.media.pipe import STANDARD
 from facexcli.media.probe import fingerprint
-from facexcli.pipeline.occlusion import occlusion_network
+from facexcli.pipeline.perception import occlusion_network
 from facexcli.pipeline.run import run
 
 if TYPE_CHECKING:
