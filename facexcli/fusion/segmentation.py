@@ -77,15 +77,27 @@ class Segmentation:
 
         Raises WeightsError when the network fails.
         """
+        face = _face(self._answer(rgb), self.kind)
+        small = cv2.resize(face, (_ANSWER_PX, _ANSWER_PX), interpolation=cv2.INTER_AREA)
+        return np.asarray(1 - np.clip(small, 0, 1), np.float32)
+
+    def labels(self, rgb: Array) -> Array:
+        """BiSeNet's class of each pixel, 0..18: uint8 (S, S). rgb: uint8 (S, S, 3), an aligned crop.
+
+        Raises WeightsError when the network fails, ValueError for a network of another kind.
+        """
+        if self.kind != "bisenet":
+            raise ValueError(f"{self.kind} knows no classes")
+        classes = self._answer(rgb)[0].argmax(axis=0).astype(np.uint8)
+        return np.asarray(cv2.resize(classes, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST))
+
+    def _answer(self, rgb: Array) -> Array:
         name = self._session.get_inputs()[0].name
         try:
-            answer = self._session.run(None, {name: _input(rgb, self.kind)})[0]
+            return np.asarray(self._session.run(None, {name: _input(rgb, self.kind)})[0])
         # onnxruntime raises classes of its own, which share only Exception.
         except Exception as error:
             raise WeightsError(f"{self.path}: the network failed: {_first_line(error)}", _HINT) from error
-        face = _face(np.asarray(answer), self.kind)
-        small = cv2.resize(face, (_ANSWER_PX, _ANSWER_PX), interpolation=cv2.INTER_AREA)
-        return np.asarray(1 - np.clip(small, 0, 1), np.float32)
 
     def _check(self) -> None:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()

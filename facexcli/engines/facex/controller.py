@@ -38,6 +38,17 @@ class Steering:
     frozen: Mapping[str, KeysValues]
     new: Mapping[str, KeysValues] | None
 
+    def expanded(self, batch: int) -> Steering:
+        """Of one sample, for `batch` of them; nothing is copied."""
+
+        def wide(each: Mapping[str, KeysValues]) -> dict[str, KeysValues]:
+            return {
+                name: (keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1))
+                for name, (keys, values) in each.items()
+            }
+
+        return Steering(wide(self.frozen), None if self.new is None else wide(self.new))
+
 
 class FRCLayer(nn.Module):
     """ZeroConv(CrossAttn(LN(v), f_SD)) of one block; the zero convolution on tokens is a linear layer.

@@ -6,6 +6,7 @@ import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from facexcli.device import choose_device
 from facexcli.engines.base import EngineOptions, EngineSpec
 from facexcli.errors import NoFaceError, UsageError, WeightsError
 from facexcli.recipes import HEAD_REGIONS, MOTION
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from facexcli.engines.facex.config import FaceXConfig
     from facexcli.engines.facex.render import FaceXRenderer, FaceXState
     from facexcli.recipes import Attribute
     from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
@@ -31,6 +33,7 @@ class FaceXEngine:
     def __init__(self) -> None:
         self.spec = _spec(_DEFAULT_SIZES_PX)
         self._options = EngineOptions()
+        self._config: FaceXConfig | None = None
         self._renderer: FaceXRenderer | None = None
         self._lock = threading.Lock()
 
@@ -47,7 +50,29 @@ class FaceXEngine:
         if options.unet is not None:
             check_unet(config, unet_place(options.unet))
         self.spec = _spec((config.size_px,))
-        self._options = options
+        self._options, self._config = options, config
+
+    @property
+    def perception(self) -> tuple[str, ...]:
+        """See `Outspoken`."""
+        if self._config is None:
+            return ()
+        from facexcli.engines.facex.extractors import extractor_names
+
+        return extractor_names(self._config)
+
+    def forewarnings(self) -> tuple[str, ...]:
+        """See `Outspoken`: a network on Stable Diffusion is slow without a graphics card, and how slow is told."""
+        config, options = self._config, self._options
+        if config is None or config.latent != "vae":
+            return ()
+        device = choose_device(options.device)
+        if device.kind != "cpu":
+            return ()
+        from facexcli.engines.facex.cost import expectation, flop_per_face, measured_flops
+
+        flop = flop_per_face(config, options.steps or config.steps, options.guidance)
+        return (f"FaceX {config.name} on the CPU ({device.reason}): {expectation(flop, measured_flops())}",)
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
         """See `Engine.prepare`. Raises WeightsError for weights that turn out to be damaged, or to lack a part."""

@@ -109,8 +109,17 @@ class FaceXNetwork(nn.Module):
         """The null branch: the empty prompt, and nothing from the controller."""
         return self.controller.steering(self.unet, self.null_context.expand(batch, -1, -1), with_new=False)
 
-    def predictor(self, steering: Steering, channels: Tensor | None = None, guidance: float = 1.0) -> Predict:
-        """The network under its conditions, as `diffusion.sample` wants it: the latent keeps its own precision."""
+    def predictor(
+        self,
+        steering: Steering,
+        channels: Tensor | None = None,
+        guidance: float = 1.0,
+        null: Steering | None = None,
+    ) -> Predict:
+        """The network under its conditions, as `diffusion.sample` wants it: the latent keeps its own precision.
+
+        null: `null_steering(1)`, where it is known already; it is the same for every frame.
+        """
 
         def under(conditions: Steering) -> Predict:
             def predict(latent: Tensor, timestep: Tensor) -> Tensor:
@@ -125,7 +134,7 @@ class FaceXNetwork(nn.Module):
         if guidance == 1:
             return under(steering)
         batch = next(iter(steering.frozen.values()))[0].shape[0]
-        return guided(under(steering), under(self.null_steering(batch)), guidance)
+        return guided(under(steering), under((null or self.null_steering(1)).expanded(batch)), guidance)
 
 
 def joined(parts: Sequence[Tensor | None]) -> Tensor:

@@ -17,9 +17,10 @@ from facexcli.diffusion.noise import track_noise
 from facexcli.diffusion.sample import sample
 from facexcli.diffusion.schedule import SamplingPlan
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, token_providers
-from facexcli.engines.facex.ford import embedded_decomposer, face_tensors, picture_tensor
+from facexcli.engines.facex.extractors import open_decomposer
+from facexcli.engines.facex.ford import face_tensors, picture_tensor
 from facexcli.engines.facex.model import FaceTensors, joined
-from facexcli.errors import NoFaceError
+from facexcli.errors import DeviceError, NoFaceError, WeightsError
 from facexcli.geometry.model3d import fit_pose, neutral_of
 from facexcli.types import Patch
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from facexcli.engines.base import EngineOptions
     from facexcli.engines.facex.assemble import Reference
+    from facexcli.engines.facex.controller import Steering
     from facexcli.engines.facex.ford import Decomposer, FaceFacts
     from facexcli.engines.facex.model import FaceXNetwork, Tokens
     from facexcli.recipes import Attribute
@@ -74,9 +76,18 @@ class FaceXRenderer:
         # A matrix product on a CPU is summed up in another order for another number of rows: one face at a time is
         # the same face in any company, and costs nothing there.
         self._batch = options.batch_size or (1 if on_cpu else _DEFAULT_BATCH)
-        self._decompose = decomposer or embedded_decomposer(self.config)
+        self._decompose = decomposer or open_decomposer(self.config)
         network.controller.fold()
-        self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
+        if options.guidance != 1 and self.config.perception == "paper" and not network.null_context.any():
+            raise WeightsError(
+                "--guidance needs the answer of Stable Diffusion's text encoder, and the checkpoint does not carry it",
+                "put text_encoder/ beside the checkpoint, or leave out --guidance",
+            )
+        try:
+            self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(self._device) from error
+        self._null: Steering | None = None
         self._precise: FaceXNetwork | None = None
         self._lock = threading.Lock()
         self._plan = SamplingPlan(
@@ -101,8 +112,8 @@ class FaceXRenderer:
         """See `Engine.render`."""
         jobs = [self._assembled(request) for request in requests]
         patches: list[Patch] = []
-        for first in range(0, len(jobs), self._batch):
-            patches += self._render_batch(jobs[first : first + self._batch])
+        while len(patches) < len(jobs):
+            patches += self._render_batch(jobs[len(patches) : len(patches) + self._batch])
         return patches
 
     @torch.inference_mode()
@@ -140,8 +151,32 @@ class FaceXRenderer:
         reference = assemble_reference(request.recipe, canvas, faces, request.hole_mask, self._swap_reference)
         return _Job(request, reference, faces)
 
+    def _null_steering(self) -> Steering | None:
+        """Keys and values of the null branch, made once; None where it is never run."""
+        if self._guidance == 1:
+            return None
+        with self._lock:
+            if self._null is None:
+                self._null = self._network.null_steering(1)
+            return self._null
+
     def _render_batch(self, jobs: list[_Job]) -> list[Patch]:
-        """All faces of a batch at once; those that came out as no number once more, by themselves."""
+        """All faces of a batch at once, or by halves where the memory ends, from then on.
+
+        Raises DeviceError where there is no room for a single one.
+        """
+        try:
+            return self._render_at_once(jobs)
+        except torch.OutOfMemoryError as error:
+            if len(jobs) == 1:
+                raise _out_of_memory(self._device) from error
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = self._batch = (len(jobs) + 1) // 2
+        return self._render_batch(jobs[:half]) + self._render_batch(jobs[half:])
+
+    def _render_at_once(self, jobs: list[_Job]) -> list[Patch]:
+        """Those that came out as no number are made once more, by themselves."""
         pictures = self._sampled(self._network, jobs)
         good = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
         return [
@@ -167,7 +202,8 @@ class FaceXRenderer:
         context = joined([self._context(network, jobs), network.inpainting_tokens(reference)])
         hole = self._moved(_masks([job.reference.hole for job in jobs]), dtype)
         channels = network.reference_channels(reference, hole)
-        predict = network.predictor(network.steering(context), channels, self._guidance)
+        null = self._null_steering() if network is self._network else None
+        predict = network.predictor(network.steering(context), channels, self._guidance, null)
         keys = [(job.request.seed, job.request.canvas.track_id) for job in jobs]
         shape = (self.config.latent_channels, self.config.latent_px, self.config.latent_px)
         noise = self._moved(track_noise(keys, shape, "latent"), torch.float32)
@@ -222,6 +258,13 @@ class FaceXRenderer:
         outlined = _is_outlined(job.request)
         alpha = _faded(size) * _softened(job.reference.edited) if outlined else np.ones((size, size), np.float32)
         return Patch(np.ascontiguousarray(rgb, np.float32), alpha, warnings, outlined)
+
+
+def _out_of_memory(device: torch.device) -> DeviceError:
+    return DeviceError(
+        f"{device}: not enough memory for one face",
+        "free some, or take a smaller network or --device cpu",
+    )
 
 
 def _rows(tokens: Tokens) -> list[Tokens]:
