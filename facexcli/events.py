@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 StageName = Literal[
-    "prepare", "analyse", "analyse-driving", "analyse-result", "measure", "render", "finish", "report", "download", "hash"
+    "prepare", "analyse", "analyse-driving", "analyse-result", "measure", "render", "finish", "report", "download",
+    "hash",
 ]  # fmt: skip
 
 
