@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from facexcli.engines.base import Engine
+    from facexcli.engines.base import Engine, EngineSpec
     from facexcli.events import Event, StageName
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.cast import Role
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.presence import Presence
     from facexcli.pipeline.stills import Still
-    from facexcli.types import Analysis, Crop, MediaInfo, Track
+    from facexcli.recipes import Recipe
+    from facexcli.types import Analysis, Crop, MediaInfo, TemplateName, Track
 
 
 _PORTRAIT_DETAIL = 0.85
@@ -109,7 +110,7 @@ class _Run:
         self._marking = marking
         self._settings = plan.settings
         self._recipe = plan.recipe_value()
-        self._template = engine.spec.templates[plan.recipe_name]
+        self._template = _template(plan.recipe_value(), engine.spec)
         self._clock = StageClock()
         self._people: tuple[PersonResult, ...] = ()
         self._presences: Mapping[int, Presence] = {}
@@ -295,6 +296,13 @@ class _Run:
                 "lower --min-face, look with `facex faces`, or copy such files with --no-face pass",
             )
         self._reporter.emit(Warned(f"{name}: no face found to edit; copied unchanged"))
+
+
+def _template(recipe: Recipe, spec: EngineSpec) -> TemplateName:
+    """How canvas crops are cut: an edit that reaches beyond the face needs as much room as a head swap."""
+    own = spec.templates[recipe.name]
+    wide = recipe.name in ("edit", "inpaint") and (recipe.moves or recipe["hair"] != "canvas")
+    return spec.templates.get("head-swap", own) if wide else own
 
 
 class _Listening:
