@@ -13,6 +13,7 @@ from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.compose import Look, compose
 from facexcli.fusion.mask import head_mask
 from facexcli.media.crops import put_crop, rgb_crop
+from facexcli.pipeline.frugal import Frugal
 from facexcli.seeds import noise_key
 from facexcli.types import Crop, EditRequest
 
@@ -186,6 +187,7 @@ class Painter:
         """hole: uint8 (H, W) in frame pixels, 255 where new content is asked for in every frame."""
         self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
         self._seed, self._occlusion, self._hole = seed, occlusion, hole
+        self._frugal = Frugal(engine)
 
     def paint(self, job: Job) -> Painted:
         """Paint one frame. A frame without faces comes back as it is, not converted."""
@@ -199,7 +201,7 @@ class Painter:
                     crop, canvas_face.identity, self._recipe, canvas_face.providers(), seed, self._hole_in(crop)
                 )
             with self._clock.measure("engine"):
-                (patch,) = self._engine.render([request])
+                (patch,) = self._frugal.render([request])
             with self._clock.measure("fusion"):
                 covered = self._occlusion.covered(crop) if self._occlusion else None
                 composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights, covered)
