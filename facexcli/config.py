@@ -136,6 +136,7 @@ def resolve(
     *,
     cwd: Path | None = None,
     home: Path | None = None,
+    folder: Path | None = None,
 ) -> Settings:
     """The settings of a run from all that has a say: flag > preset > facex.toml > user config > default.
 
@@ -144,6 +145,7 @@ def resolve(
         preset: a preset's name, or a TOML file.
         cwd: where `facex.toml` is looked for; the current folder by default.
         home: where `config.toml` is looked for; `user_folder()` by default.
+        folder: where relative paths among the flags begin; the current folder by default.
 
     Raises UsageError, naming the file and the key or the option.
     """
@@ -156,7 +158,7 @@ def resolve(
             layers.append(values)
     if preset is not None:
         layers.append(load_preset(preset).values)
-    layers.append(_checked(_grouped(flags or {}), "", None))
+    layers.append(_checked(_grouped(flags or {}), "", folder))
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for group, values in layer.items():

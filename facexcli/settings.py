@@ -15,11 +15,24 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from pydantic.fields import FieldInfo
 
 
 SwapReference = Literal["cut", "paste"]
 SamplerName = Literal["dpm++", "ddim", "pndm"]
+
+COMMAND_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "swap": (
+        "engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk",
+    ),
+    "reenact": (
+        "engine", "people.faces", "people.match", "people.min_face_px", "people.analyzer", "people.analysis",
+        "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance", "label", "talk",
+    ),
+}  # fmt: skip
+"""The groups and single settings that each editing command takes."""
 
 _RATE = re.compile(r"\d{1,9}(/[1-9]\d{0,8}|\.\d{1,9})?", re.ASCII)
 _HIGHEST_RATE = 1000
@@ -342,6 +355,12 @@ def declarations() -> tuple[Declaration, ...]:
             (flag,) = (item for item in field.metadata if isinstance(item, Flag))
             found.append(Declaration(group, name, flag, field))
     return tuple(found)
+
+
+def declarations_in(wanted: Iterable[str]) -> tuple[Declaration, ...]:
+    """The settings of the groups (`look`) and single keys (`people.min_face_px`) in `wanted`."""
+    names = frozenset(wanted)
+    return tuple(item for item in declarations() if item.group in names or item.key in names)
 
 
 def parse_map(text: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from facexcli.events import Reporter
     from facexcli.pipeline.analyse import StageProgress
+    from facexcli.pipeline.models import Models
     from facexcli.pipeline.parts import Segment
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.render import RenderCounts
@@ -36,6 +37,7 @@ def run_resumable(
     *,
     fresh: bool = False,
     keep_work: bool = False,
+    models: Models | None = None,
 ) -> RunResult:
     """`pipeline.run.run`, but a video that is longer than one segment survives whatever ends the process.
 
@@ -46,11 +48,11 @@ def run_resumable(
     and Interrupted instead of KeyboardInterrupt where parts are kept.
     """
     if plan.output == STANDARD or not plan.settings.compute.segment_s:
-        return run(plan, reporter, overwrite)
+        return run(plan, reporter, overwrite, models=models)
     reporter = reporter or SilentReporter()
     parts = KeptParts(plan, reporter, fresh, keep_work)
     try:
-        return run(plan, reporter, overwrite, parts)
+        return run(plan, reporter, overwrite, parts, models)
     except KeyboardInterrupt as error:
         if kept := parts.close():
             raise Interrupted("interrupted", f"{kept}: the same command goes on with them") from error

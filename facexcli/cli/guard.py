@@ -13,7 +13,6 @@ debuggers; FACEX_GUARD=spawn starts the worker anew where it would be forked.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -22,11 +21,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from facexcli import journal
-from facexcli.errors import DeviceError, FacexError, InputError, Interrupted
+from facexcli.crashes import crash_error, remove_temporaries, signal_name
+from facexcli.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import FrameType
+
+    from facexcli.errors import FacexError
 
 VARIABLE = "FACEX_GUARD"
 _WORKER = "worker:"
@@ -35,21 +36,6 @@ _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _PATIENCE_S = 1.0
 _ASK_AGAIN_S = 0.5
 _ORPHAN_S = 10.0
-_SHOWN_INPUTS = 3
-# Which library works for which of our modules.
-_SUSPECTS = (
-    ("media/image.py", "the picture decoder (Pillow)"),
-    ("media/writer.py", "the video encoder (FFmpeg)"),
-    ("media/encode", "the video encoder (FFmpeg)"),
-    ("media/", "the video decoder (FFmpeg)"),
-    ("provenance/", "the manifest reader (c2pa)"),
-    ("faces/dlib_backend.py", "the face finder (dlib)"),
-    ("faces/insightface_backend.py", "the face finder (ONNX Runtime)"),
-)
-
-
-class NativeCrash(Exception):
-    """The stacks of the worker's threads when it died; shown with -v."""
 
 
 def split() -> int | None:
@@ -199,8 +185,7 @@ class _Watch:
                 signal.signal(number, handler)
         listener.join(timeout=2)  # a program that the worker started and left may still hold the pipe
         told = journal.parse(b"".join(self._records))
-        for path in told.temporaries:
-            _remove(path)
+        remove_temporaries(told)
         if 0 <= code < 0xC0000000:  # Windows has codes above for crashes
             return code
         _restore_terminal()
@@ -230,60 +215,12 @@ class _Watch:
                     return
 
     def _error(self, code: int, told: journal.Told) -> FacexError:
-        name, meaning = _named(code)
-        if self._killed or name in {number.name for number in _ENDINGS}:
+        if self._killed or signal_name(code) in {number.name for number in _ENDINGS}:
             return Interrupted("interrupted")
-        if name == "SIGKILL":
-            return DeviceError(
-                f"the system killed facex (SIGKILL), most likely because memory ran out; {_in_work(told.inputs)}",
-                "close other programs, use --detail 0.4, or give smaller pictures",
-            )
-        crash = f"{_suspect(told.rest)} crashed ({meaning}); {_in_work(told.inputs)}"
-        error = InputError(crash, "convert the file with another program and try again; -v shows where it crashed")
-        error.__cause__ = NativeCrash(told.rest.strip())
-        return error
-
-
-def _remove(path: str) -> None:
-    """A file or a folder that only the worker knew. One that was finished has another name by now."""
-    with suppress(OSError):
-        os.unlink(path)
-        return
-    if os.path.isdir(path) and not os.path.islink(path):
-        import shutil
-
-        shutil.rmtree(path, ignore_errors=True)
+        return crash_error(code, told)
 
 
 def _restore_terminal() -> None:
     """Bars hide the cursor and leave their line open."""
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[0m\x1b[?25h\n")
-
-
-def _named(code: int) -> tuple[str, str]:
-    """A signal's name, and what it means in words with its name."""
-    try:
-        number = signal.Signals(-code)
-    except ValueError:
-        return "", f"exit code {code:#x}" if code > 0 else f"signal {-code}"
-    words = (signal.strsignal(number) or number.name).split(" (")[0].lower()
-    return number.name, f"{number.name}, {words}"
-
-
-def _suspect(stacks: str) -> str:
-    """Who was at work in the thread that crashed, as far as faulthandler can tell."""
-    _, _, crashed = stacks.partition("Current thread")
-    found = re.search(r'File ".*?facexcli[/\\]([\w/\\]+\.py)", line', crashed.partition("\n\n")[0])
-    if found is None:
-        return "native code"
-    module = found[1].replace("\\", "/")
-    return next((name for start, name in _SUSPECTS if module.startswith(start)), f"native code under {module}")
-
-
-def _in_work(inputs: Sequence[str]) -> str:
-    if not inputs:
-        return "no input had been read"
-    names = [os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path for path in inputs]
-    more = f" and {len(names) - _SHOWN_INPUTS} more" if len(names) > _SHOWN_INPUTS else ""
-    return f"inputs in work: {', '.join(names[:_SHOWN_INPUTS])}{more}"

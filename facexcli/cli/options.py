@@ -11,7 +11,7 @@ import typer
 
 from facexcli.cli.console import VOICE
 from facexcli.config import resolve
-from facexcli.settings import Settings, declarations
+from facexcli.settings import Settings, declarations, declarations_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ def with_settings(*wanted: str) -> Callable[[Callable[..., None]], Callable[...,
     `wanted` names groups (`look`) or single settings (`people.min_face_px`). The command receives them, resolved with
     presets and configuration files, as its keyword argument `choices`.
     """
-    offered = tuple(item for item in declarations() if item.group in wanted or item.key in wanted)
+    offered = declarations_in(wanted)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         parameters = [*_own_parameters(command), *_settings_parameters(offered), *_common_parameters()]

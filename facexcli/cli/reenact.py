@@ -19,6 +19,7 @@ from facexcli.cli.edit import (
 )
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
+from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -28,10 +29,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("reenact", rich_help_panel=panel)(reenact)
 
 
-@with_settings(
-    "engine", "people.faces", "people.match", "people.min_face_px", "people.analyzer", "people.analysis",
-    "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance", "label", "talk",
-)  # fmt: skip
+@with_settings(*COMMAND_SETTINGS["reenact"])
 def reenact(
     source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait: an image or a video")] = None,
     driving: Annotated[

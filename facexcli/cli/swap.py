@@ -19,6 +19,7 @@ from facexcli.cli.edit import (
 )
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
+from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -28,9 +29,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("swap", rich_help_panel=panel)(swap)
 
 
-@with_settings(
-    "engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk"
-)
+@with_settings(*COMMAND_SETTINGS["swap"])
 def swap(
     sources: Annotated[
         list[Path] | None,

@@ -7,8 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from facexcli.device import choose_device, devices_of
-from facexcli.engines.base import EngineOptions, told_by
-from facexcli.engines.registry import open_engine
+from facexcli.engines.base import told_by
 from facexcli.errors import NoFaceError
 from facexcli.events import Informed, Reporter, SilentReporter, Warned
 from facexcli.faces.select import RULES
@@ -21,6 +20,7 @@ from facexcli.pipeline.cast import cast, load_roles
 from facexcli.pipeline.destination import check_free, check_output
 from facexcli.pipeline.kept import ANALYSIS, FACE_MODELS, kept_analysis
 from facexcli.pipeline.marking import Marking, check_sidecar_free, signing_identity
+from facexcli.pipeline.models import Models
 from facexcli.pipeline.occlusion import OcclusionModel, occlusion_model
 from facexcli.pipeline.output import Output, canvas_format, probe_target
 from facexcli.pipeline.painter import CropShape, Painter
@@ -36,7 +36,6 @@ from facexcli.pipeline.people import (
     whole_tracks,
     within_range,
 )
-from facexcli.pipeline.perception import choose_analyzer
 from facexcli.pipeline.presence import presences, turned_faces
 from facexcli.pipeline.render import Driving, QueryVideo, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
@@ -63,8 +62,16 @@ if TYPE_CHECKING:
 _PORTRAIT_DETAIL = 0.85
 
 
-def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, parts: Parts | None = None) -> RunResult:
+def run(
+    plan: Plan,
+    reporter: Reporter | None = None,
+    overwrite: bool = False,
+    parts: Parts | None = None,
+    models: Models | None = None,
+) -> RunResult:
     """Do what the plan says. The output appears complete or not at all; `parts` keeps parts of a long one on the way.
+
+    `models` are used, and stay open for the caller's next run; without, they are opened and closed here.
 
     Raises a FacexError: OutputError when there is a file at the output and `overwrite` is not given, InputError when an
     input has changed since the plan was made or is damaged, NoFaceError when there is nobody to edit.
@@ -77,13 +84,12 @@ def run(plan: Plan, reporter: Reporter | None = None, overwrite: bool = False, p
     identity = signing_identity(plan)
     with ExitStack() as stack:
         stack.enter_context(single_threaded_kernels())
-        choice = open_engine(plan.engine, plan.recipe_name, EngineOptions.of(plan.settings))
-        stack.callback(choice.engine.close)
+        models = models or stack.enter_context(Models())
+        choice = models.engine(plan)
         for device in devices_of(plan.settings.compute.device):
             if device != "auto" and not choice.engine.spec.checks_device:
                 choose_device(device)  # one that is not there is an error before any work is done
-        analyzer, reason = choose_analyzer(plan.settings.people.analyzer)
-        stack.callback(analyzer.close)
+        analyzer, reason = models.analyzer(plan)
         listening = _Listening(reporter or SilentReporter())
         listening.emit(Informed(f"engine {choice.engine.spec.name}: {plan.engine_reason or choice.reason}"))
         listening.emit(Informed(f"perception: {reason}"))

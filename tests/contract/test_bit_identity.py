@@ -58,7 +58,7 @@ def test_a_swap_changes_nothing_that_no_alpha_reaches(
 
     lay = painter.put_crop
     monkeypatch.setattr(painter, "put_crop", remember)
-    monkeypatch.setattr("facexcli.pipeline.run.choose_analyzer", lambda *_: (seeing, "for the test"))
+    monkeypatch.setattr("facexcli.pipeline.models.choose_analyzer", lambda *_: (seeing, "for the test"))
     settings = facexcli.resolve({"codec": "ffv1", "cache": 0})
     facexcli.swap(portrait, source, tmp_path / "out.mkv", settings=settings)
     assert sorted(laid) == [3, 4, 5]
@@ -91,7 +91,7 @@ def test_a_video_without_a_face_passes_bit_by_bit(
     pix_fmt: str, eval_data: Path, portrait: Path, blind: DlibAnalyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = clip(tmp_path / "in.mkv", eval_data / "talking" / "grid_brbk7n.mpg", pix_fmt)
-    monkeypatch.setattr("facexcli.pipeline.run.choose_analyzer", lambda *_: (blind, "for the test"))
+    monkeypatch.setattr("facexcli.pipeline.models.choose_analyzer", lambda *_: (blind, "for the test"))
     settings = facexcli.resolve({"codec": "ffv1", "no_face": "pass", "cache": 0})
     facexcli.swap(portrait, source, tmp_path / "out.mkv", settings=settings)
     for before, after in zip(frames_of(source), frames_of(tmp_path / "out.mkv"), strict=True):

@@ -91,7 +91,7 @@ def test_a_decodable_file_comes_out_of_a_swap_as_it_went_in(
     name: str, portrait: Path, blind: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a swap that finds nobody, the whole way: analysed, decoded, encoded, every stream beside it."""
-    monkeypatch.setattr("facexcli.pipeline.run.choose_analyzer", lambda *_: (blind, "for the test"))
+    monkeypatch.setattr("facexcli.pipeline.models.choose_analyzer", lambda *_: (blind, "for the test"))
     facts = _EXPECTED[name]["video"]
     info = probe(_FOLDER / name)
     # The small ones with the encoder of their own kind, the others with a fast one.
@@ -150,7 +150,7 @@ def test_a_still_gives_its_upright_size(name: str) -> None:
 def test_a_still_comes_out_upright(
     name: str, portrait: Path, blind: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facexcli.pipeline.run.choose_analyzer", lambda *_: (blind, "for the test"))
+    monkeypatch.setattr("facexcli.pipeline.models.choose_analyzer", lambda *_: (blind, "for the test"))
     facts = _EXPECTED[name]["image"]
     # An option of the output: without any, the file itself is copied.
     settings = facexcli.resolve({"no_face": "pass", "cache": 0, "crf": 30})

@@ -66,7 +66,7 @@ def analyzer() -> _Watched:
 
 @pytest.fixture(autouse=True)
 def _shared_analyzer(analyzer: _Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user in ("facexcli.pipeline.run", "facexcli.api"):
+    for user in ("facexcli.pipeline.models", "facexcli.api"):
         monkeypatch.setattr(f"{user}.choose_analyzer", lambda name: (analyzer, "shared by the tests"))
 
 
