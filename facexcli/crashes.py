@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 from facexcli.errors import DeviceError, FacexError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from facexcli.journal import Told
+    from collections.abc import Iterable, Sequence
 
 _SHOWN_INPUTS = 3
 # Which library works for which of our modules.
@@ -33,20 +31,21 @@ class NativeCrash(Exception):
     """The stacks of the worker's threads when it died; shown with -v."""
 
 
-def crash_error(code: int, told: Told) -> FacexError:
-    """The error for a process that ended with this code, -n where signal n killed it, and what it had told.
+def crash_error(code: int, inputs: Sequence[str], stacks: str) -> FacexError:
+    """The error for a process that ended with this code, -n where signal n killed it.
 
+    `inputs` it was reading, `stacks` is what faulthandler wrote (`facexcli.journal` keeps account of both).
     InputError for a crash, which an input has most likely caused; DeviceError where the system killed it.
     """
     name, meaning = _named(code)
     if name == "SIGKILL":
         return DeviceError(
-            f"the system killed facex (SIGKILL), most likely because memory ran out; {_in_work(told.inputs)}",
+            f"the system killed facex (SIGKILL), most likely because memory ran out; {_in_work(inputs)}",
             "close other programs, use --detail 0.4, or give smaller pictures",
         )
-    crash = f"{_suspect(told.rest)} crashed ({meaning}); {_in_work(told.inputs)}"
+    crash = f"{_suspect(stacks)} crashed ({meaning}); {_in_work(inputs)}"
     error = InputError(crash, "convert the file with another program and try again; -v shows where it crashed")
-    error.__cause__ = NativeCrash(told.rest.strip())
+    error.__cause__ = NativeCrash(stacks.strip())
     return error
 
 
@@ -55,9 +54,9 @@ def signal_name(code: int) -> str:
     return _named(code)[0]
 
 
-def remove_temporaries(told: Told) -> None:
+def remove_temporaries(paths: Iterable[str]) -> None:
     """Files and folders that only the dead process knew."""
-    for path in told.temporaries:
+    for path in paths:
         _remove(path)
 
 

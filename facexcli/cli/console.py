@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _PLAIN_INTERVAL_S = 2.0
+_TABLE_WIDTH = 80
 
 
 class Voice:
@@ -72,6 +73,42 @@ def print_result(text: str) -> None:
 def print_json(value: object) -> None:
     """One JSON object on standard output."""
     print_result(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def show_problem(where: str, message: str, hint: str) -> None:
+    """One of several things that are wrong with a file, on standard error; the error that ends the command follows."""
+    if VOICE.progress == "jsonl":
+        _json_line(sys.stderr, {"event": "problem", "where": where, "message": message, "hint": hint})
+    else:
+        sys.stderr.write(f"facex: {_one_line(where)}: {_one_line(message)}\n  hint: {_one_line(hint)}\n")
+
+
+def show_table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard error, 80 columns wide. columns: each heading, and whether numbers stand below it.
+
+    As JSON lines an object a row; nothing for those who want to see errors only.
+    """
+    if VOICE.progress == "jsonl":
+        for row in rows:
+            _json_line(sys.stderr, {"event": "row", **dict(zip((name for name, _ in columns), row, strict=True))})
+        return
+    if VOICE.level > _LEVELS["warning"]:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, width=_TABLE_WIDTH)
+    for name, is_number in columns:
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    for row in rows:
+        table.add_row(*(_escaped(cell) for cell in row))
+    Console(stderr=True, width=_TABLE_WIDTH, highlight=False).print(table)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(_one_line(text))
 
 
 @contextmanager

@@ -185,7 +185,7 @@ class _Watch:
                 signal.signal(number, handler)
         listener.join(timeout=2)  # a program that the worker started and left may still hold the pipe
         told = journal.parse(b"".join(self._records))
-        remove_temporaries(told)
+        remove_temporaries(told.temporaries)
         if 0 <= code < 0xC0000000:  # Windows has codes above for crashes
             return code
         _restore_terminal()
@@ -217,7 +217,7 @@ class _Watch:
     def _error(self, code: int, told: journal.Told) -> FacexError:
         if self._killed or signal_name(code) in {number.name for number in _ENDINGS}:
             return Interrupted("interrupted")
-        return crash_error(code, told)
+        return crash_error(code, told.inputs, told.rest)
 
 
 def _restore_terminal() -> None:
