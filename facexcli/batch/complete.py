@@ -52,7 +52,7 @@ def content_of(output: Path) -> str:
 
 
 def is_complete(plan: Plan, own_fingerprint: str, earlier: Mapping[str, Any]) -> bool:
-    """Whether the plan's result is at its output. `own_fingerprint` is the job's; `earlier` its line in old results, or empty.
+    """Whether the plan's result is at its output. `own_fingerprint` is the job's, `earlier` its line in old results.
 
     Either the results of an earlier batch say so, and the file is still what was written then; or its manifest names
     this plan and the file is as it was signed.

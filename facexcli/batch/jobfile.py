@@ -190,6 +190,8 @@ def _why_unknown(key: str) -> tuple[str, str] | None:
     """Message and hint for a key that no command takes here."""
     if key in _PERSONAL:
         return f"{key!r} is not taken from jobs files", "write it into your own configuration: see `facex doctor`"
+    if key in {key_of(item) for item in declarations_in(["talk"])}:
+        return f"{key!r} is no matter of one job", f"give --{key} to `facex batch`"
     known = [*OWN_KEYS, *(name for command in COMMAND_SETTINGS for name in keys_of(command))]
     return None if key in known else (f"unknown key {key!r}", nearest(key, dict.fromkeys(known)))
 
