@@ -202,7 +202,10 @@ def _checked(values: dict[str, Any], origin: str, folder: Path | None) -> dict[s
     if folder is not None:
         for declaration in declarations():
             value = values.get(declaration.group, {}).get(declaration.name)
-            if value is not None and Path in get_args(declaration.field.annotation):
+            if value is None or Path not in get_args(declaration.field.annotation):
+                continue
+            is_name = declaration.metavar.startswith("NAME") and Path(value).name == str(value)
+            if not is_name or (folder / value).exists():
                 values[declaration.group][declaration.name] = str(folder / value)
     return values
 

@@ -27,9 +27,19 @@ COMMAND_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "swap": (
         "engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk",
     ),
+    "head-swap": (
+        "engine", "recipe", "people.faces", "people.match", "people.min_face_px", "people.no_face", "people.analyzer",
+        "people.analysis", "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance",
+        "label", "talk",
+    ),
     "reenact": (
         "engine", "people.faces", "people.match", "people.min_face_px", "people.analyzer", "people.analysis",
         "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance", "label", "talk",
+    ),
+    "edit": (
+        "engine", "recipe.file", "recipe.take", "people.faces", "people.match", "people.min_face_px", "people.no_face",
+        "people.analyzer", "people.analysis", "look", "sampling", "compute", "range", "output", "provenance", "label",
+        "talk",
     ),
 }  # fmt: skip
 """The groups and single settings that each editing command takes."""

@@ -31,11 +31,8 @@ def job_fingerprint(plan: Plan) -> str:
 
 def _outside(plan: Plan) -> list[str]:
     """Contents of the files that have a say in a result and whose contents are not in the plan's own fingerprint."""
-    people, weights = plan.settings.people, plan.settings.engine.weights
-    paths = [path for path in (people.match, people.analysis) if path is not None]
-    if weights is not None and weights.exists():
-        paths += sorted(path for path in weights.rglob("*") if path.is_file()) if weights.is_dir() else [weights]
-    return [fingerprint(path) for path in paths]
+    people = plan.settings.people
+    return [fingerprint(path) for path in (people.match, people.analysis) if path is not None]
 
 
 def content_of(output: Path) -> str:

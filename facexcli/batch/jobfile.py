@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from facexcli.settings import Declaration
 
 SUFFIXES = (".toml", ".csv", ".jsonl")
-OWN_KEYS = ("command", "source", "sources", "target", "driving", "output", "preset")
-"""What a row has besides the settings, which go by the names of their options without the dashes."""
+MOVING = {"swap": "target", "head-swap": "target", "reenact": "driving", "edit": "canvas"}
+"""The key of the file that gives the frames, by command."""
+MOTION_KEYS = ("pose", "expression", "gaze")
+"""Keys of an edit that are short for `take`."""
+_ALL_COMMANDS = ("command", "output", "preset")
+_OWN_KEYS: Mapping[str, tuple[str, ...]] = {
+    "swap": (*_ALL_COMMANDS, "source", "sources", "target"),
+    "head-swap": (*_ALL_COMMANDS, "source", "sources", "target"),
+    "reenact": (*_ALL_COMMANDS, "source", "driving"),
+    "edit": (*_ALL_COMMANDS, "canvas", *MOTION_KEYS, "inpaint"),
+}
 _PERSONAL = ("signing-command", "timestamp")
 _LIST_SEPARATOR = ";"
 _FORMAT_HINT = "see `facex batch --help` for an example"
@@ -83,7 +92,12 @@ def read_rows(path: Path) -> tuple[list[Row], list[Problem]]:
     return rows, problems
 
 
-def keys_of(command: str) -> Mapping[str, Declaration]:
+def keys_of(command: str) -> tuple[str, ...]:
+    """Every key that a row for a command may have: its own, and the options of its settings without the dashes."""
+    return (*_OWN_KEYS[command], *settings_of(command))
+
+
+def settings_of(command: str) -> Mapping[str, Declaration]:
     """The settings that a command takes in a jobs file, by key. How a batch talks is no matter of its jobs."""
     return {key_of(item): item for item in declarations_in(COMMAND_SETTINGS[command]) if item.group != "talk"}
 
@@ -122,7 +136,7 @@ def _toml(path: Path, text: str, problems: list[Problem]) -> Iterator[Row]:
 
 def _replaced(key: str, own: Mapping[str, Any]) -> bool:
     """Whether a job says otherwise what a default says: who, or what moves."""
-    same = (("source", "sources", "map"), ("target", "driving"))
+    same = (("source", "sources", "map"), ("target", "driving", "canvas"))
     return any(key in names and own.keys() & set(names) for names in same)
 
 
@@ -149,7 +163,7 @@ def _csv(path: Path, text: str, problems: list[Problem]) -> Iterator[Row]:
 
 def _cell(key: str, text: str) -> str | list[str]:
     """A cell that may name several files or values has semicolons between them."""
-    many = {"source", "sources", "target", "driving"} | {key_of(d) for d in declarations() if d.flag.repeatable}
+    many = {"source", "sources", *MOVING.values()} | {key_of(d) for d in declarations() if d.flag.repeatable}
     parts = [part.strip() for part in text.split(_LIST_SEPARATOR) if part.strip()]
     return parts if key in many and len(parts) > 1 else text
 
@@ -192,8 +206,8 @@ def _why_unknown(key: str) -> tuple[str, str] | None:
         return f"{key!r} is not taken from jobs files", "write it into your own configuration: see `facex doctor`"
     if key in {key_of(item) for item in declarations_in(["talk"])}:
         return f"{key!r} is no matter of one job", f"give --{key} to `facex batch`"
-    known = [*OWN_KEYS, *(name for command in COMMAND_SETTINGS for name in keys_of(command))]
-    return None if key in known else (f"unknown key {key!r}", nearest(key, dict.fromkeys(known)))
+    known = dict.fromkeys(name for command in COMMAND_SETTINGS for name in keys_of(command))
+    return None if key in known else (f"unknown key {key!r}", nearest(key, known))
 
 
 def merged(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -24,13 +24,13 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from facexcli.batch.jobfile import JobsError, Problem, keys_of, nearest, read_rows
+from facexcli.batch.jobfile import MOTION_KEYS, MOVING, JobsError, Problem, keys_of, nearest, read_rows, settings_of
 from facexcli.config import resolve
 from facexcli.errors import FacexError, OutputError, UsageError
 from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.picture_files import PicturePattern, output_path
 from facexcli.media.pipe import STANDARD
-from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.plan import plan_edit, plan_head_swap, plan_reenact, plan_swap
 from facexcli.recipes import PROVIDERS
 from facexcli.settings import COMMAND_SETTINGS, parse_map
 
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan, Task
     from facexcli.settings import Settings
 
-_FIELDS = ("source", "target", "driving", "index")
-_MOVING = {"swap": "target", "reenact": "driving"}
+_FIELDS = ("source", "target", "driving", "canvas", "index")
 _WILDCARDS = frozenset("*?[")
 
 
@@ -54,10 +53,12 @@ class Job:
         number: from 1, in the order of the file and of the products in it.
         where: the row that it comes from.
         command: what is done.
-        sources: the stills of the person; the portrait of a reenactment; none where the settings map people.
-        moving: the target of a swap, the driving video of a reenactment.
+        sources: the stills of the person; the portrait of a reenactment; none where the settings map people, and for an
+            edit.
+        moving: what gives the frames: the target of a swap, the driving video of a reenactment, the canvas of an edit.
         output: where the result goes.
         settings: those of the command.
+        mask: where an edit makes the canvas anew.
     """
 
     number: int
@@ -67,6 +68,7 @@ class Job:
     moving: Path
     output: Path
     settings: Settings
+    mask: Path | None = None
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -77,14 +79,20 @@ class Job:
             mapped += [source, who] if Path(who).is_file() else [source]
         queries = [text.partition("=")[2] for text in self.settings.recipe.take]
         others = [*mapped, *(name for name in queries if name not in PROVIDERS)]
-        named = [path for path in (people.match, people.analysis, self.settings.engine.weights) if path is not None]
-        return (*self.sources, self.moving, *map(Path, others), *named)
+        named = (people.match, people.analysis, self.settings.engine.weights, self.settings.recipe.file, self.mask)
+        return (*self.sources, self.moving, *map(Path, others), *(path for path in named if path is not None))
 
     def plan(self) -> Plan:
-        """Raises what `plan_swap` and `plan_reenact` raise."""
-        if self.command == "swap":
-            return plan_swap(self.sources, self.moving, self.output, self.settings)
-        return plan_reenact(self.sources[0], self.moving, self.output, self.settings)
+        """Raises what the functions of `pipeline.plan` raise."""
+        match self.command:
+            case "swap":
+                return plan_swap(self.sources, self.moving, self.output, self.settings)
+            case "head-swap":
+                return plan_head_swap(self.sources, self.moving, self.output, self.settings)
+            case "reenact":
+                return plan_reenact(self.sources[0], self.moving, self.output, self.settings)
+            case "edit":
+                return plan_edit(self.moving, self.output, self.settings, self.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,7 @@ def _jobs_of(row: Row, folder: Path, first: int) -> list[Job]:
     sources = attempt(_sources, row, command, folder)
     moving = attempt(_moving, row, command, folder)
     template = attempt(_output_template, row)
+    mask = folder / str(row.values["inpaint"]) if "inpaint" in row.values else None
     if problems:
         raise _RowError(problems)
     assert settings is not None
@@ -168,7 +177,7 @@ def _jobs_of(row: Row, folder: Path, first: int) -> list[Job]:
         name = attempt(expand_name, template, stills[0] if stills else None, target, number)
         if name is not None:
             output = output_path(os.path.join(folder, name))
-            jobs.append(Job(number, row.where, cast("Task", command), stills, target, output, settings))
+            jobs.append(Job(number, row.where, cast("Task", command), stills, target, output, settings, mask))
     if problems:
         raise _RowError(problems)
     return jobs
@@ -176,16 +185,16 @@ def _jobs_of(row: Row, folder: Path, first: int) -> list[Job]:
 
 def _check_keys(row: Row, command: str) -> None:
     """Raises UsageError for a key that another command has. A default that the command does not have is not for it."""
-    own = {"command", "source", "output", "preset", _MOVING[command], *keys_of(command)}
-    own |= {"sources"} if command == "swap" else set()
-    for key in row.values.keys() - own - row.defaults:
+    for key in row.values.keys() - set(keys_of(command)) - row.defaults:
         raise UsageError(f"{command!r} has no {key!r}", f"`facex {command} --help` says what it has")
 
 
 def _settings(row: Row, command: str, folder: Path, problems: list[Problem]) -> Settings | None:
     """Every wrong value is a problem of its own."""
-    known = keys_of(command)
+    known = settings_of(command)
     flags = {known[key].parameter: value for key, value in row.values.items() if key in known}
+    if command == "edit" and (motion := [f"{key}={row.values[key]}" for key in MOTION_KEYS if key in row.values]):
+        flags["take"] = [*_texts(flags.get("take", [])), *motion]
     for name, place in (("map", _map_in), ("take", _take_in)):
         if name in flags:
             flags[name] = [place(str(text), folder) for text in _texts(flags[name])]
@@ -219,7 +228,9 @@ def _take_in(text: str, folder: Path) -> str:
 
 
 def _sources(row: Row, command: str, folder: Path) -> list[tuple[Path, ...]]:
-    """The stills of each person."""
+    """The stills of each person; an edit has one, in its canvas."""
+    if command == "edit":
+        return [()]
     one, together = row.values.get("source"), row.values.get("sources")
     if one is not None and together is not None:
         raise UsageError("both 'source' and 'sources'", "source: one person a file; sources: stills of one person")
@@ -233,7 +244,7 @@ def _sources(row: Row, command: str, folder: Path) -> list[tuple[Path, ...]]:
 
 
 def _moving(row: Row, command: str, folder: Path) -> list[Path]:
-    key = _MOVING[command]
+    key = MOVING[command]
     if key not in row.values:
         raise UsageError(f"missing {key!r}", f"name what `facex {command}` takes, or a wildcard")
     return _found(row.values[key], folder, key)
@@ -270,15 +281,16 @@ def _output_template(row: Row) -> str:
 
 
 def expand_name(template: str, source: Path | None, moving: Path, index: int) -> str:
-    """The output's name: `{source}`, `{target}` or `{driving}` are names without suffix, `{index}` is the job's number.
+    """The output's name: `{source}` and `{target}`, `{driving}` or `{canvas}` are names without suffix.
 
-    `{index:04d}` has four digits, `{{` is a brace. Raises UsageError for other fields, and for a name that would lead
-    into another folder.
+    `{index}` is the job's number, `{index:04d}` has four digits, `{{` is a brace. Raises UsageError for other fields,
+    and for a name that would lead into another folder.
     """
     values: dict[str, str | int | None] = {
         "source": _stem(source) if source is not None else None,
         "target": _stem(moving),
         "driving": _stem(moving),
+        "canvas": _stem(moving),
         "index": index,
     }
     try:

@@ -48,15 +48,15 @@ def batch(
     *,
     choices: Choices,
 ) -> None:
-    """Do many swaps and reenactments, listed in a file.
+    """Do many swaps, reenactments and edits, listed in a file.
 
     All jobs are checked before the first begins. One that fails, or crashes,
     stops no other that runs; with --keep-going all others are done as well.
     What is complete from an earlier batch is skipped. Exit code 8 says that
     some jobs failed, 2 that the file has mistakes and nothing was begun.
 
-    A row has command (swap or reenact), source or sources, target or driving,
-    output, preset, and every option of the command by its name:
+    A row has command (swap by default), source or sources, target (driving for
+    reenact, canvas for edit), output, preset, and every option of the command:
 
       [defaults]
       source = "people/*.jpg"

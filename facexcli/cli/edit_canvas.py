@@ -18,6 +18,7 @@ from facexcli.cli.edit import (
     forbid,
 )
 from facexcli.cli.options import Choices, with_settings
+from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -31,11 +32,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("edit", rich_help_panel=panel)(edit)
 
 
-@with_settings(
-    "engine", "recipe.file", "recipe.take", "people.faces", "people.match", "people.min_face_px", "people.no_face",
-    "people.analyzer", "people.analysis", "look", "sampling", "compute", "range", "output", "provenance", "label",
-    "talk",
-)  # fmt: skip
+@with_settings(*COMMAND_SETTINGS["edit"])
 def edit(
     canvas: Annotated[
         Path | None, typer.Argument(metavar="CANVAS", help="an image, a video, a folder of pictures, or - for a pipe")

@@ -19,6 +19,7 @@ from facexcli.cli.edit import (
 )
 from facexcli.cli.options import Choices, with_settings
 from facexcli.cli.piping import refuse_standard
+from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -28,11 +29,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("head-swap", rich_help_panel=panel)(head_swap)
 
 
-@with_settings(
-    "engine", "recipe", "people.faces", "people.match", "people.min_face_px", "people.no_face", "people.analyzer",
-    "people.analysis", "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance", "label",
-    "talk",
-)  # fmt: skip
+@with_settings(*COMMAND_SETTINGS["head-swap"])
 def head_swap(
     sources: Annotated[
         list[Path] | None, typer.Argument(metavar="SOURCE", help="stills of one person, or a folder of them")

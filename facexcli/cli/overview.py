@@ -18,7 +18,7 @@ COMMANDS: dict[str, Command] = {
     "head-swap": Command("facexcli.cli.head_swap", "Put the whole head of SOURCE into TARGET.", "Edit"),
     "reenact": Command("facexcli.cli.reenact", "Make the face of SOURCE move like the one in DRIVING.", "Edit"),
     "edit": Command("facexcli.cli.edit_canvas", "Change attributes of the face in CANVAS.", "Edit"),
-    "batch": Command("facexcli.cli.batch", "Do many swaps and reenactments, listed in a file.", "Edit"),
+    "batch": Command("facexcli.cli.batch", "Do many swaps, reenactments and edits, listed in a file.", "Edit"),
     "faces": Command("facexcli.cli.faces", "Show who is where in an image or a video.", "Look"),
     "eval": Command("facexcli.cli.evaluate", "Measure how good a swap or a reenactment is.", "Look"),
     "verify": Command("facexcli.cli.verify", "Tell whether a file says that it is synthetic.", "Look"),
