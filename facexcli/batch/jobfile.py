@@ -52,7 +52,7 @@ class Problem:
 class JobsError(UsageError):
     """Some rows of a jobs file cannot be meant; `problems` are all of them."""
 
-    default_hint = "correct the file; nothing was started"
+    default_hint = "the lines above say what to do about each"
 
     def __init__(self, path: Path, problems: Iterable[Problem]) -> None:
         self.problems = merged(problems)

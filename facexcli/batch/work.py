@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from facexcli.batch.complete import content_of
 from facexcli.batch.resume import run_resumable
-from facexcli.errors import DeviceError, FacexError, InputError
+from facexcli.errors import DeviceError, FacexError, InputError, Interrupted
 from facexcli.events import StageFinished
 from facexcli.pipeline.models import Models
 
@@ -80,6 +80,8 @@ class JobRunner:
         timing = _Timing(reporter)
         try:
             result = run_resumable(order.plan, timing, order.overwrite, fresh=order.fresh, models=self._models)
+        except Interrupted as error:  # with parts kept; whoever asked for it is to be heard
+            raise KeyboardInterrupt from error
         except Exception as error:
             if not isinstance(error, FacexError):
                 self._models.close()  # nobody knows what they are in
