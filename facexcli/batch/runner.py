@@ -209,6 +209,7 @@ class BatchReporter:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self._names: dict[int, str] = {}
+        self._warned: set[str] = set()
         self._begun, self._ended = False, 0
         self._began_s = time.monotonic()
         self.outcomes: list[Outcome] = []
@@ -225,8 +226,9 @@ class BatchReporter:
             self.emit(StageStarted("jobs", len(jobs) - len(skipped), "jobs"))
 
     def tell(self, number: int, event: Event) -> None:
-        """What a job says: its warnings are passed on, its stages are its own matter."""
-        if isinstance(event, Warned):
+        """What a job says: its warnings are passed on, the same one once; its stages are its own matter."""
+        if isinstance(event, Warned) and event.message not in self._warned:
+            self._warned.add(event.message)
             self.emit(Warned(f"job {number}, {self._names[number]}: {event.message}"))
 
     def settled(self, outcome: Outcome) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facexcli.cli.bench_batch import bench_batch
 from facexcli.cli.console import print_json, print_result
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group.command("speed")(bench_speed)
     group.command("media")(bench_media)
     group.command("resume")(bench_resume)
+    group.command("batch")(bench_batch)
     group.command("engine")(bench_engine)
     group.command("provenance")(bench_provenance)
     group.command("occlusion")(bench_occlusion)

@@ -26,11 +26,12 @@ COMMANDS: dict[str, Command] = {
     "models": Command("facexcli.cli.models", "List weights, pull them, or add your own.", "Look"),
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
+    "plan-cost": Command("facexcli.cli.plan_cost", "Predict how long a plan takes with 1 to N workers.", "Look"),
     "demo": Command("facexcli.cli.demo", "Make a short clip, swap it and reenact it.", "Try"),
     "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
 
-READ_MEDIA = frozenset(("swap", "head-swap", "reenact", "edit", "batch", "faces", "eval", "verify"))
+READ_MEDIA = frozenset(("swap", "head-swap", "reenact", "edit", "batch", "plan-cost", "faces", "eval", "verify"))
 """Commands that read media of unknown origin: they work under guard."""
 
 _HEAD = """\
