@@ -67,9 +67,10 @@ class LocalPool:
         return len(self._devices)
 
     @property
-    def process_ids(self) -> tuple[int, ...]:
-        """Of the workers that have a job."""
-        return tuple(worker.process_id for worker in self._workers if worker is not None and worker.order is not None)
+    def at_work(self) -> tuple[tuple[int, int], ...]:
+        """The process and the number of its job, of each worker that has one."""
+        busy = [worker for worker in self._workers if worker is not None]
+        return tuple((worker.process_id, worker.order.number) for worker in busy if worker.order is not None)
 
     def start(self, order: Order) -> None:
         """See `Executor`. A worker is started when it is first needed, and replaced when it died."""

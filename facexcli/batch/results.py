@@ -55,6 +55,8 @@ class ResultsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: there is no folder {path.parent}", "make it, or name another with --results")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
             self._lock.acquire(timeout=0)

@@ -116,7 +116,7 @@ class _Killing:
     def next_ended(self) -> tuple[Order, Attempt]:
         """See `Executor`."""
         if not self._left:
-            os.kill(self._pool.process_ids[0], signal.SIGKILL)
+            os.kill(self._pool.at_work[0][0], signal.SIGKILL)
         self._left -= 1
         return self._pool.next_ended()
 
@@ -147,10 +147,11 @@ def _jobs_file(folder: Path, rows: Sequence[dict[str, str]]) -> Path:
 
 def _spent(cache: Path, commands: Sequence[Sequence[str]]) -> Spent:
     """Run commands one after the other. Raises DeviceError for one that fails."""
+    environment = {**os.environ, "FACEX_HOME": str(cache)}
     before, start_s = _cpu_s(), time.perf_counter()
     for command in commands:
-        done = subprocess.run([sys.executable, "-m", "facexcli", *command], env={**os.environ, "FACEX_HOME": str(cache)},
-                              capture_output=True, text=True)  # fmt: skip
+        program = [sys.executable, "-m", "facexcli", *command]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise DeviceError(f"`facex {command[0]}` failed while it was measured: {done.stderr.strip()[-300:]}")
     return Spent(time.perf_counter() - start_s, _cpu_s() - before)
