@@ -30,7 +30,8 @@ def plan(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def _line(**changes: object) -> dict[str, object]:
     line: dict[str, object] = {
         "format": 1, "engine": "mesh", "command": "swap", "output": "o.mp4", "frames": 100, "seconds": 20.0,
-        "stages": {"analyse": [100, 4.0], "render": [100, 10.0]}, "result": {"stage_s": {"prepare": 1.0, "finish": 2.0}},
+        "stages": {"analyse": [100, 4.0], "render": [100, 10.0]},
+        "result": {"stage_s": {"prepare": 1.0, "finish": 2.0}},
     }  # fmt: skip
     return {**line, **changes}
 

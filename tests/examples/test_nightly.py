@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="a shell scri
 @pytest.fixture
 def place(eval_data: Path, tmp_path: Path) -> Path:
     """The folder that the example's jobs expect, with tiny clips."""
+    from facexcli.media.probe import probe
     from facexcli.media.reader import FrameReader
     from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 
@@ -26,7 +27,7 @@ def place(eval_data: Path, tmp_path: Path) -> Path:
         (tmp_path / folder).mkdir()
     shutil.copy(eval_data / "london" / "087_neutral.jpg", tmp_path / "people" / "anna.jpg")
     origin = eval_data / "talking" / "grid_brbk7n.mpg"
-    with FrameReader(origin, stop=6) as reader:
+    with FrameReader(origin, probe(origin), stop=6) as reader:
         frames = list(reader)
         video = VideoFormat.from_media(reader.info)
     with VideoWriter(tmp_path / "clips" / "one.mp4", video, EncodeOptions(codec="h264")) as writer:
