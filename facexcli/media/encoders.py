@@ -25,6 +25,7 @@ from facexcli.media.hardware import (
 from facexcli.media.hdr import carries_hdr, encoder_parameters
 from facexcli.media.pixels import LAYOUTS, editable_format
 from facexcli.media.quality import DEFAULT_CRF, DEFAULT_PRESET, quality_options
+from facexcli.media.repeatable import repeatable_options
 from facexcli.types import ColorDescription, HdrMetadata
 
 if TYPE_CHECKING:
@@ -168,8 +169,9 @@ def _configured(
     color = _color(video, pix_fmt)
     if color.chroma_location in _CHROMA_LOCATIONS:
         chosen["chroma_sample_location"] = _CHROMA_LOCATIONS[color.chroma_location]
-    for name, parameters in encoder_parameters(encoder, video.hdr).items():
-        chosen[name] = ":".join(filter(None, (chosen.get(name), parameters)))
+    for more in (repeatable_options(encoder), encoder_parameters(encoder, video.hdr)):
+        for name, parameters in more.items():
+            chosen[name] = ":".join(filter(None, (chosen.get(name), parameters)))
     if suffix == ".avi":
         chosen["bf"] = "0"  # AVI has no time stamps, so frames have to be stored in the order they are shown
         if video.is_vfr:
