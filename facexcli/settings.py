@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SwapReference = Literal["cut", "paste"]
 SamplerName = Literal["dpm++", "ddim", "pndm"]
+DtypeName = Literal["auto", "fp32", "fp16", "bf16"]
 
 COMMAND_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "swap": (
@@ -189,6 +190,15 @@ class ComputeSettings(_Group):
         default="auto",
         pattern=r"^(auto|cpu|coreml|(cuda|tensorrt)(:\d+)?|(cuda|tensorrt):\d+(,(cuda|tensorrt):\d+)+)$",
         description="where the engine runs, also tensorrt[:N] or coreml for ONNX; cuda:0,cuda:1 has a worker on each",
+    )
+    dtype: Annotated[DtypeName, Flag("--dtype", "Sampling and compute")] = Field(
+        default="auto", description="precision of a diffusion network; auto is fp32 on a CPU, else bf16"
+    )
+    compiled: Annotated[Literal["on", "off"], Flag("--compile", "Sampling and compute")] = Field(
+        default="off", description="compile the network first: minutes once, then faster; for long videos"
+    )
+    batch_size: Annotated[int | None, Flag("--batch-size", "Sampling and compute", "N")] = Field(
+        default=None, ge=1, le=1024, description="faces that an engine takes at once; its own number by default"
     )
     cache_mb: Annotated[int, Flag("--cache", "Sampling and compute", "MB")] = Field(
         default=1000, ge=0, le=10**7, description="room for faces that were found, for the next run; 0 keeps none"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from facexcli.cli.bench_batch import bench_batch
 from facexcli.cli.console import print_json, print_result
+from facexcli.errors import UsageError, unknown_name
+from facexcli.settings import DtypeName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -212,18 +215,32 @@ def bench_media(
 def bench_engine(
     name: Annotated[str, typer.Argument(metavar="NAME", help="see `facex engines`")] = "mesh",
     faces: Annotated[int, typer.Option("--faces", metavar="N", min=1, help="faces to take the median of")] = 10,
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="where an ONNX engine runs")] = "cpu",
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="where it runs: cpu, cuda ...")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as one JSON object")] = False,
+    config: Annotated[str | None, typer.Option("--config", metavar="NAME", help="facex: sd15, compact, tiny")] = None,
+    size: Annotated[int | None, typer.Option("--size", metavar="PX", help="facex: side of the crop")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="facex: of the sampler")] = None,
+    batch: Annotated[int | None, typer.Option("--batch-size", metavar="N", min=1, help="facex: faces at once")] = None,
+    dtype: Annotated[str, typer.Option("--dtype", metavar="auto|fp32|fp16|bf16", help="facex: precision")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="facex: also compiled")] = True,
 ) -> None:
     """Time an engine by itself, a face at a time; ONNX engines with a made network of 37 GFLOP.
+
+    Of facex the network is timed, stage by stage, with random weights.
 
     Example:
       facex bench engine inswapper_128
       facex bench engine mesh --faces 50
+      facex bench engine facex --config sd15 --size 512 --steps 10
     """
+    if name == "facex":
+        _bench_network(config or "tiny", size, steps, device or "auto", dtype, batch, faces, compiled, as_json)
+        return
+    if any(given is not None for given in (config, size, steps, batch)):
+        raise UsageError("--config, --size, --steps and --batch-size are for the engine facex", "leave them out")
     from facexcli.evaluate import engine_bench
 
-    cost = engine_bench.bench_engine(name, faces, device)
+    cost = engine_bench.bench_engine(name, faces, device or "cpu")
     if as_json:
         print_json(asdict(cost) | {"overhead": cost.overhead, "gflop_per_s": cost.gflop_per_s})
         return
@@ -233,6 +250,43 @@ def bench_engine(
         print_result(
             f"network {cost.session_ms:.1f} ms ({cost.session_ms / cost.face_ms:.1%}), {cost.gflop:.1f} GFLOP, "
             f"{cost.gflop_per_s:.1f} GFLOP/s; all else {cost.overhead:.1%} of it, at most 15% wanted"
+        )
+
+
+def _bench_network(
+    config: str,
+    size: int | None,
+    steps: int | None,
+    device: str,
+    dtype: str,
+    batch: int | None,
+    faces: int,
+    compiled: bool,
+    as_json: bool,
+) -> None:
+    if find_spec("torch") is None or find_spec("diffusers") is None:
+        raise UsageError("engine 'facex' needs torch and diffusers", "pip install 'facexcli[diffusion]'")
+    if dtype not in get_args(DtypeName):
+        raise unknown_name("precision", dtype, get_args(DtypeName))
+    from facexcli.evaluate.network_bench import bench_network
+
+    cost = bench_network(config, size, steps, device, cast("DtypeName", dtype), batch, faces, compiled=compiled)
+    if as_json:
+        print_json(asdict(cost))
+        return
+    print_result(
+        f"facex {cost.config}, {cost.size_px} px, {cost.steps} steps, batch of {cost.batch}, {cost.dtype}; "
+        f"{cost.device}: {cost.peak_tflop_per_s:.3g} TFLOP/s in a matrix product"
+    )
+    _line("ms a face", *(run.mode for run in cost.runs), "GFLOP")
+    for rows in zip(*(run.stages for run in cost.runs), strict=True):
+        _line(rows[0].name, *(row.ms for row in rows), f"{rows[0].gflop:.2f}")
+    _line("all", *(run.wall_ms for run in cost.runs), f"{1000 * cost.runs[0].tflop:.2f}")
+    for run in cost.runs:
+        print_result(
+            f"{run.mode}: {run.wall_ms:.1f} ms a face, {run.tflop_per_s:.3g} TFLOP/s, "
+            f"{run.tflop_per_s / cost.peak_tflop_per_s:.0%} of the matrix product; {run.peak_mib:.0f} MiB at most; "
+            f"ready after {run.first_s:.1f} s{f' ({run.note})' if run.note else ''}"
         )
 
 

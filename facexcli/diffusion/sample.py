@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from facexcli.diffusion.schedule import SamplingPlan
 
     Predict = Callable[[Tensor, Tensor], Tensor]
-    """(latent (B, C, h, w), timestep ()) -> what the network predicts, (B, C, h, w)."""
+    """(latent (B, C, h, w), timestep (), on the CPU) -> what the network predicts, (B, C, h, w)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def sample(
     """
     if start is not None and plan.sampler == "pndm":
         raise UsageError("sampler 'pndm' cannot start from the previous frame", "use dpm++ or ddim with --temporal")
-    scheduler = plan.scheduler(noise.device)
+    scheduler = plan.scheduler()  # its numbers stay on the CPU: no step waits for the device to tell one
     levels, timesteps = signal_levels(scheduler), scheduler.timesteps
     first = 0 if start is None else len(timesteps) - round(start.strength * len(timesteps))
     latent = noise if start is None or not first else add_noise(start.latent, noise, levels[first - 1])

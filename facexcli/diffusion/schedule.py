@@ -43,10 +43,10 @@ class SamplingPlan:
         if self.karras and self.sampler != "dpm++":
             raise UsageError(f"sampler {self.sampler!r} has no Karras noise levels", "use dpm++")
 
-    def scheduler(self, device: Any = "cpu") -> Any:
-        """A fresh scheduler of diffusers with its timesteps set, at the beginning of its walk."""
+    def scheduler(self) -> Any:
+        """A fresh scheduler of diffusers with its timesteps set, at the beginning of its walk; on the CPU."""
         made = _MAKERS[self.sampler](self)
-        made.set_timesteps(self.steps, device=device)
+        made.set_timesteps(self.steps)
         return made
 
 

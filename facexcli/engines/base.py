@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from facexcli.device import devices_of
 from facexcli.events import Warned
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from facexcli.events import Reporter
     from facexcli.recipes import Attribute
-    from facexcli.settings import SamplerName, Settings, SwapReference
+    from facexcli.settings import DtypeName, SamplerName, Settings, SwapReference
     from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
 
 
@@ -29,7 +29,7 @@ class EngineSpec:
     far a face may be turned from the nearest still to be swapped in full, and to be swapped at all; None for any pose.
     `generates` says that the pixels of the face come from a trained model; it is what results say of themselves, so an
     engine has to deny it. `checks_device` says that `Configurable.configure` judges `--device` itself, because the
-    engine does not run on torch.
+    engine does not run on torch. `batch` is how many requests `Engine.render` likes to be given at once.
     """
 
     name: str
@@ -46,6 +46,7 @@ class EngineSpec:
     view_reach_deg: tuple[float, float] | None = None
     generates: bool = True
     checks_device: bool = False
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class EngineOptions:
 
     `weights` is a file or a folder of the user's own, `unet` the denoising network of somebody else. `device` is auto,
     cpu or cuda[:N]. None for `steps` and `batch_size` leaves them to the engine; a guidance of 1 is none.
-    `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them.
+    `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them. `dtype`
+    is the precision of a torch network, and `compiled` whether it is compiled before the first face.
     """
 
     weights: Path | None = None
@@ -65,6 +67,8 @@ class EngineOptions:
     batch_size: int | None = None
     unet: Path | None = None
     swap_reference: SwapReference = "cut"
+    dtype: DtypeName = "auto"
+    compiled: Literal["on", "off"] = "off"
 
     @classmethod
     def of(cls, settings: Settings) -> EngineOptions:
@@ -76,7 +80,10 @@ class EngineOptions:
             sampling.sampler,
             sampling.steps,
             sampling.guidance,
+            settings.compute.batch_size,
             unet=settings.engine.unet,
+            dtype=settings.compute.dtype,
+            compiled=settings.compute.compiled,
             swap_reference=settings.engine.swap_reference,
         )
 

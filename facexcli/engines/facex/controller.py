@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of one attention, each (B, heads, N, head width)."""
@@ -40,14 +40,15 @@ class Steering:
 
     def expanded(self, batch: int) -> Steering:
         """Of one sample, for `batch` of them; nothing is copied."""
+        return self.mapped(lambda value: value.expand(batch, -1, -1, -1))
 
-        def wide(each: Mapping[str, KeysValues]) -> dict[str, KeysValues]:
-            return {
-                name: (keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1))
-                for name, (keys, values) in each.items()
-            }
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Steering:
+        """With every tensor changed."""
 
-        return Steering(wide(self.frozen), None if self.new is None else wide(self.new))
+        def changed(each: Mapping[str, KeysValues]) -> dict[str, KeysValues]:
+            return {name: (change(keys), change(values)) for name, (keys, values) in each.items()}
+
+        return Steering(changed(self.frozen), None if self.new is None else changed(self.new))
 
 
 class FRCLayer(nn.Module):

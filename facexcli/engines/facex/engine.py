@@ -45,11 +45,12 @@ class FaceXEngine:
         weights = _weights(options)
         from facexcli.engines.facex.backbone import check_unet, checkpoint_of, unet_place
         from facexcli.engines.facex.checkpoint import read_config
+        from facexcli.engines.facex.render import default_batch
 
         config = read_config(checkpoint_of(weights))
         if options.unet is not None:
             check_unet(config, unet_place(options.unet))
-        self.spec = _spec((config.size_px,))
+        self.spec = _spec((config.size_px,), default_batch(options))
         self._options, self._config = options, config
 
     @property
@@ -86,7 +87,10 @@ class FaceXEngine:
 
     def close(self) -> None:
         """Forget the network."""
-        self._renderer = None
+        with self._lock:
+            renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            renderer.close()
 
     def _opened(self) -> FaceXRenderer:
         with self._lock:
@@ -110,7 +114,7 @@ def _weights(options: EngineOptions) -> Path:
     return options.weights
 
 
-def _spec(sizes_px: tuple[int, ...]) -> EngineSpec:
+def _spec(sizes_px: tuple[int, ...], batch: int = 1) -> EngineSpec:
     return EngineSpec(
         name="facex",
         recipes=frozenset(_TEMPLATES),
@@ -120,4 +124,5 @@ def _spec(sizes_px: tuple[int, ...]) -> EngineSpec:
         licence="Apache-2.0; weights as those who trained them say",
         takes={"swap": _MIXED, "head-swap": _MIXED, "edit": ("identity", *_MIXED), "inpaint": ("identity", *_MIXED)},
         extras=("diffusion",),
+        batch=batch,
     )

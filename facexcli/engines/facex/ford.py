@@ -73,16 +73,17 @@ def face_tensors(faces: Sequence[FaceFacts]) -> FaceTensors:
     """Faces of one size as a batch, float32, on the CPU."""
     return FaceTensors(
         picture_tensor([face.rgb for face in faces]),
-        _stacked([face.masks for face in faces]),
-        _stacked([face.identity for face in faces]),
-        {name: _stacked([face.motion[name] for face in faces]) for name in MOTION_SIZES},
+        stacked([face.masks for face in faces]),
+        stacked([face.identity for face in faces]),
+        {name: stacked([face.motion[name] for face in faces]) for name in MOTION_SIZES},
     )
 
 
 def picture_tensor(pictures: Sequence[Array]) -> Tensor:
     """uint8 (S, S, 3) each -> float32 (B, 3, S, S) in -1..1."""
-    return _stacked(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return stacked(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _stacked(arrays: Sequence[Array]) -> Tensor:
+def stacked(arrays: Sequence[Array]) -> Tensor:
+    """Arrays of one shape as a batch, on the CPU."""
     return torch.from_numpy(np.stack(arrays))

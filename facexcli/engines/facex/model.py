@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -19,7 +20,7 @@ from facexcli.engines.facex.regions import RegionFeatures
 from facexcli.engines.facex.vision import feature_map, make_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from facexcli.diffusion.sample import Predict
     from facexcli.engines.facex.config import FaceXConfig
@@ -43,6 +44,11 @@ class FaceTensors:
     identity: Tensor
     motion: Mapping[str, Tensor]
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> FaceTensors:
+        """With every tensor changed."""
+        motion = {name: change(value) for name, value in self.motion.items()}
+        return FaceTensors(change(self.rgb), change(self.masks), change(self.identity), motion)
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -55,7 +61,11 @@ class Tokens:
 
     def row(self, index: int) -> Tokens:
         """One face of the batch."""
-        return Tokens({name: value[index : index + 1] for name, value in self.parts.items()})
+        return self.mapped(lambda value: value[index : index + 1])
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Tokens:
+        """With every tensor changed."""
+        return Tokens({name: change(value) for name, value in self.parts.items()})
 
 
 class FaceXNetwork(nn.Module):
@@ -76,6 +86,7 @@ class FaceXNetwork(nn.Module):
         self.unet = UNet2DConditionModel(**config.unet_arguments())
         self.controller = FacialRepresentationController(self.unet, config.width, config.frc_heads)
         self.controller.attach(self.unet)
+        _take_known_times(self.unet)
         self.codec = make_codec(config)
         self.register_buffer("null_context", torch.zeros(1, config.null_tokens, config.width))
 
@@ -109,34 +120,76 @@ class FaceXNetwork(nn.Module):
         """The null branch: the empty prompt, and nothing from the controller."""
         return self.controller.steering(self.unet, self.null_context.expand(batch, -1, -1), with_new=False)
 
+    def time_embedding(self, timestep: Tensor, batch: int) -> Tensor:
+        """What the UNet knows of a timestep (), for a batch: (B, width). It is the same for every face."""
+        sample = self.null_context.new_empty(batch)
+        found: Tensor = self.unet.time_embedding(self.unet.get_time_embed(sample, timestep))
+        return found
+
+    def denoise(
+        self, latent: Tensor, timestep: Tensor, steering: Steering, channels: Tensor | None, embedding: Tensor | None
+    ) -> Tensor:
+        """One pass of the UNet: latent (B, C, h, w) in the network's precision -> what it predicts, of the same shape.
+
+        embedding: `time_embedding` of the timestep, where it is known already; `timestep` is not looked at then.
+        """
+        seen = latent if channels is None else torch.cat([latent, channels], dim=1)
+        arguments = {"steering": steering}
+        found: Tensor = self.unet(
+            seen, timestep, None, timestep_cond=embedding, cross_attention_kwargs=arguments, return_dict=False
+        )[0]
+        return found
+
     def predictor(
         self,
         steering: Steering,
         channels: Tensor | None = None,
         guidance: float = 1.0,
         null: Steering | None = None,
+        run: Running | None = None,
     ) -> Predict:
         """The network under its conditions, as `diffusion.sample` wants it: the latent keeps its own precision.
 
-        null: `null_steering(1)`, where it is known already; it is the same for every frame.
+        Args:
+            null: steering of the null branch for the same batch, where it is known already.
+            run: how a pass is made, in the place of `denoise` and `time_embedding` as they are.
         """
+        denoise = run.denoise if run else self.denoise
 
         def under(conditions: Steering) -> Predict:
             def predict(latent: Tensor, timestep: Tensor) -> Tensor:
                 given = latent.to(self.null_context.dtype)
-                seen = given if channels is None else torch.cat([given, channels], dim=1)
-                arguments = {"steering": conditions}
-                found: Tensor = self.unet(seen, timestep, None, cross_attention_kwargs=arguments, return_dict=False)[0]
-                return found.to(latent.dtype)
+                embedding = run.time_embedding(timestep, len(latent)) if run else None
+                return denoise(given, timestep, conditions, channels, embedding).to(latent.dtype)
 
             return predict
 
         if guidance == 1:
             return under(steering)
         batch = next(iter(steering.frozen.values()))[0].shape[0]
-        return guided(under(steering), under((null or self.null_steering(1)).expanded(batch)), guidance)
+        return guided(under(steering), under(null or self.null_steering(1).expanded(batch)), guidance)
+
+
+class Running(Protocol):
+    """How the passes of a sampling are made; see the methods of `FaceXNetwork` of the same names."""
+
+    def denoise(
+        self, latent: Tensor, timestep: Tensor, steering: Steering, channels: Tensor | None, embedding: Tensor | None
+    ) -> Tensor: ...
+
+    def time_embedding(self, timestep: Tensor, batch: int) -> Tensor: ...
 
 
 def joined(parts: Sequence[Tensor | None]) -> Tensor:
     """f_SD: tokens (B, N, width) side by side, as far as there are any."""
     return torch.cat([part for part in parts if part is not None], dim=1)
+
+
+def _take_known_times(unet: UNet2DConditionModel) -> None:
+    """Let `timestep_cond` be the embedding of the timestep itself; without one the UNet makes its own, as ever."""
+    own = unet.time_embedding
+    own.forward = partial(_known_time, own)  # type: ignore[method-assign]
+
+
+def _known_time(own: nn.Module, sample: Tensor, condition: Tensor | None = None) -> Tensor:
+    return type(own).forward(own, sample) if condition is None else condition

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,13 @@ import numpy as np
 import torch
 
 from facexcli.device import choose_device
-from facexcli.diffusion.fuse import MaskedFusion, latent_mask
 from facexcli.diffusion.noise import track_noise
-from facexcli.diffusion.sample import sample
 from facexcli.diffusion.schedule import SamplingPlan
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, token_providers
+from facexcli.engines.facex.execution import Execution, Given, Layout, choose_dtype
 from facexcli.engines.facex.extractors import open_decomposer
-from facexcli.engines.facex.ford import face_tensors, picture_tensor
-from facexcli.engines.facex.model import FaceTensors, joined
+from facexcli.engines.facex.ford import face_tensors, stacked
+from facexcli.engines.facex.model import joined
 from facexcli.errors import DeviceError, NoFaceError, WeightsError
 from facexcli.geometry.model3d import fit_pose, neutral_of
 from facexcli.types import Patch
@@ -29,13 +27,12 @@ if TYPE_CHECKING:
 
     from facexcli.engines.base import EngineOptions
     from facexcli.engines.facex.assemble import Reference
-    from facexcli.engines.facex.controller import Steering
     from facexcli.engines.facex.ford import Decomposer, FaceFacts
     from facexcli.engines.facex.model import FaceXNetwork, Tokens
     from facexcli.recipes import Attribute
     from facexcli.types import Array, Crop, EditRequest, Motion
 
-_DEFAULT_BATCH = 4
+_BATCH = 4
 _RIM = 0.06
 """Of the crop's side: how far a patch that moves fades into the picture around it."""
 _EDGE = 0.01
@@ -70,33 +67,29 @@ class FaceXRenderer:
 
     def __init__(self, network: FaceXNetwork, options: EngineOptions, decomposer: Decomposer | None = None) -> None:
         self.config = network.config
-        self._device = torch.device(choose_device(options.device).name)
-        on_cpu = self._device.type == "cpu"
-        self._dtype = torch.float32 if on_cpu else torch.bfloat16
-        # A matrix product on a CPU is summed up in another order for another number of rows: one face at a time is
-        # the same face in any company, and costs nothing there.
-        self._batch = options.batch_size or (1 if on_cpu else _DEFAULT_BATCH)
         self._decompose = decomposer or open_decomposer(self.config)
-        network.controller.fold()
         if options.guidance != 1 and self.config.perception == "paper" and not network.null_context.any():
             raise WeightsError(
                 "--guidance needs the answer of Stable Diffusion's text encoder, and the checkpoint does not carry it",
                 "put text_encoder/ beside the checkpoint, or leave out --guidance",
             )
-        try:
-            self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(self._device) from error
-        self._null: Steering | None = None
-        self._precise: FaceXNetwork | None = None
-        self._lock = threading.Lock()
-        self._plan = SamplingPlan(
+        plan = SamplingPlan(
             options.sampler,
             options.steps or self.config.steps,
             karras=options.sampler == "dpm++",
             prediction=self.config.prediction,
         )
-        self._guidance, self._swap_reference = options.guidance, options.swap_reference
+        device = torch.device(choose_device(options.device).name)
+        dtype, compiled = choose_dtype(device, options.dtype), options.compiled == "on"
+        layout = Layout(device, dtype, default_batch(options), options.guidance, compiled)
+        try:
+            self._execution = Execution(network, plan, layout)
+            self._execution.warm_up()
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(device) from error
+        self._precise: Execution | None = None
+        self._lock = threading.Lock()
+        self._swap_reference = options.swap_reference
         self._sources: tuple[tuple[Crop, ...], FaceFacts, Tokens] | None = None
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
@@ -107,16 +100,18 @@ class FaceXRenderer:
         _, facts, tokens = self._digested(tuple(sources))
         return FaceXState(facts, tokens, neutral)
 
-    @torch.inference_mode()
     def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
         """See `Engine.render`."""
         jobs = [self._assembled(request) for request in requests]
         patches: list[Patch] = []
         while len(patches) < len(jobs):
-            patches += self._render_batch(jobs[len(patches) : len(patches) + self._batch])
+            patches += self._render_batch(jobs[len(patches) : len(patches) + self._execution.batch])
         return patches
 
-    @torch.inference_mode()
+    def close(self) -> None:
+        """End what runs beside the caller."""
+        self._execution.close()
+
     def _digested(self, sources: tuple[Crop, ...]) -> tuple[tuple[Crop, ...], FaceFacts, Tokens]:
         """The most frontal still, with the mean identity of all: digested once for all tracks of a video."""
         with self._lock:
@@ -125,7 +120,8 @@ class FaceXRenderer:
                 frontal = min(sources, key=lambda crop: float(np.abs(fit_pose(crop.landmarks_px).angles_deg[:2]).sum()))
                 identity = np.mean([self._decompose.identity(crop) for crop in sources], axis=0)
                 facts = replace(self._decompose(frontal), identity=identity)
-                known = self._sources = (sources, facts, self._tokens_of(self._network, [facts]))
+                (tokens,) = self._execution.tokens(face_tensors([facts]))
+                known = self._sources = (sources, facts, tokens)
             return known
 
     def _assembled(self, request: EditRequest) -> _Job:
@@ -151,15 +147,6 @@ class FaceXRenderer:
         reference = assemble_reference(request.recipe, canvas, faces, request.hole_mask, self._swap_reference)
         return _Job(request, reference, faces)
 
-    def _null_steering(self) -> Steering | None:
-        """Keys and values of the null branch, made once; None where it is never run."""
-        if self._guidance == 1:
-            return None
-        with self._lock:
-            if self._null is None:
-                self._null = self._network.null_steering(1)
-            return self._null
-
     def _render_batch(self, jobs: list[_Job]) -> list[Patch]:
         """All faces of a batch at once, or by halves where the memory ends, from then on.
 
@@ -169,15 +156,14 @@ class FaceXRenderer:
             return self._render_at_once(jobs)
         except torch.OutOfMemoryError as error:
             if len(jobs) == 1:
-                raise _out_of_memory(self._device) from error
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        half = self._batch = (len(jobs) + 1) // 2
+                raise _out_of_memory(self._execution.layout.device) from error
+        half = (len(jobs) + 1) // 2
+        self._execution.shrink(half)
         return self._render_batch(jobs[:half]) + self._render_batch(jobs[half:])
 
     def _render_at_once(self, jobs: list[_Job]) -> list[Patch]:
         """Those that came out as no number are made once more, by themselves."""
-        pictures = self._sampled(self._network, jobs)
+        pictures = self._sampled(self._execution, jobs)
         good = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
         return [
             self._patch(job, picture) if fine else self._repeated(job)
@@ -188,37 +174,41 @@ class FaceXRenderer:
         """A frame that came out as no number, in full precision; the canvas with a warning if that is none either."""
         with self._lock:
             if self._precise is None:
-                self._precise = self._network if self._dtype == torch.float32 else deepcopy(self._network).float()
+                self._precise = self._execution.precise()
         (picture,) = self._sampled(self._precise, [job])
         if torch.isfinite(picture).all():
             return self._patch(job, picture, _REPEATED)
         rgb = np.multiply(job.request.canvas.rgb, np.float32(1 / 255), dtype=np.float32)
         return Patch(rgb, np.zeros(rgb.shape[:2], np.float32), (_LEFT,))
 
-    def _sampled(self, network: FaceXNetwork, jobs: list[_Job]) -> torch.Tensor:
+    def _sampled(self, execution: Execution, jobs: list[_Job]) -> torch.Tensor:
         """The pictures of a batch, (B, 3, S, S) in -1..1, float32, on the CPU."""
-        dtype = network.null_context.dtype
-        reference = self._moved(picture_tensor([job.reference.rgb for job in jobs]), dtype)
-        context = joined([self._context(network, jobs), network.inpainting_tokens(reference)])
-        hole = self._moved(_masks([job.reference.hole for job in jobs]), dtype)
-        channels = network.reference_channels(reference, hole)
-        null = self._null_steering() if network is self._network else None
-        predict = network.predictor(network.steering(context), channels, self._guidance, null)
         keys = [(job.request.seed, job.request.canvas.track_id) for job in jobs]
         shape = (self.config.latent_channels, self.config.latent_px, self.config.latent_px)
-        noise = self._moved(track_noise(keys, shape, "latent"), torch.float32)
-        latent = sample(predict, self._plan, noise, self._fusion(network, jobs, noise))
-        return network.codec.decode(latent.to(dtype)).float().cpu()
+        given = Given(
+            self._context(execution, jobs),
+            stacked([job.reference.rgb for job in jobs]),
+            _masks([job.reference.hole for job in jobs]),
+            track_noise(keys, shape, "latent"),
+        )
+        if not all(job.reference.edited.all() for job in jobs):
+            # The background is held on the canvas, where the recipe lets it be the canvas's.
+            given = replace(
+                given,
+                canvas=stacked([job.request.canvas.rgb for job in jobs]),
+                edited=_masks([job.reference.edited for job in jobs]),
+            )
+        return execution.sampled(given)
 
-    def _context(self, network: FaceXNetwork, jobs: list[_Job]) -> torch.Tensor:
+    def _context(self, execution: Execution, jobs: list[_Job]) -> torch.Tensor:
         """f_Rep, adapted: the tokens (B, N, width) that the recipe picks, those of the source from its own state."""
         distinct: dict[int, FaceFacts] = {}
         for job in jobs:
             source: FaceXState = job.request.identity
             for face in job.faces.values():
-                if face is not source.facts or network is not self._network:
+                if face is not source.facts or execution is not self._execution:
                     distinct.setdefault(id(face), face)
-        made = _rows(self._tokens_of(network, list(distinct.values()))) if distinct else []
+        made = execution.tokens(face_tensors(list(distinct.values()))) if distinct else []
         rows = dict(zip(distinct, made, strict=True))
 
         def picked(job: _Job) -> torch.Tensor:
@@ -228,36 +218,22 @@ class FaceXRenderer:
 
         return torch.cat([picked(job) for job in jobs])
 
-    def _fusion(self, network: FaceXNetwork, jobs: list[_Job], noise: torch.Tensor) -> MaskedFusion | None:
-        """Holds the background on the canvas, where the recipe lets it be the canvas's."""
-        if all(job.request.recipe.moves for job in jobs):
-            return None
-        edited = self._moved(_masks([job.reference.edited for job in jobs]), noise.dtype)
-        canvas = self._moved(picture_tensor([job.request.canvas.rgb for job in jobs]), network.null_context.dtype)
-        mask = latent_mask(edited, (self.config.latent_px,) * 2)
-        return MaskedFusion(mask, network.codec.encode(canvas).float(), noise)
-
-    def _tokens_of(self, network: FaceXNetwork, faces: list[FaceFacts]) -> Tokens:
-        dtype = network.null_context.dtype
-        given = face_tensors(faces)
-        return network.tokens(
-            FaceTensors(
-                self._moved(given.rgb, dtype),
-                self._moved(given.masks, dtype),
-                self._moved(given.identity, dtype),
-                {name: self._moved(value, dtype) for name, value in given.motion.items()},
-            )
-        )
-
-    def _moved(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        return tensor.to(self._device, dtype)
-
     def _patch(self, job: _Job, picture: torch.Tensor, *warnings: str) -> Patch:
         rgb = np.clip(picture.permute(1, 2, 0).numpy() / 2 + np.float32(0.5), 0, 1)
         size = job.request.canvas.size_px
         outlined = _is_outlined(job.request)
         alpha = _faded(size) * _softened(job.reference.edited) if outlined else np.ones((size, size), np.float32)
-        return Patch(np.ascontiguousarray(rgb, np.float32), alpha, warnings, outlined)
+        told = (*self._execution.doubts, *warnings)
+        return Patch(np.ascontiguousarray(rgb, np.float32), alpha, told, outlined)
+
+
+def default_batch(options: EngineOptions) -> int:
+    """Faces at once. Raises what `choose_device` does.
+
+    A matrix product on a CPU is summed up in another order for another number of rows: one face at a time is the same
+    face whatever the batch, and costs nothing there.
+    """
+    return options.batch_size or (1 if choose_device(options.device).kind == "cpu" else _BATCH)
 
 
 def _out_of_memory(device: torch.device) -> DeviceError:
@@ -265,11 +241,6 @@ def _out_of_memory(device: torch.device) -> DeviceError:
         f"{device}: not enough memory for one face",
         "free some, or take a smaller network or --device cpu",
     )
-
-
-def _rows(tokens: Tokens) -> list[Tokens]:
-    count = len(next(iter(tokens.parts.values())))
-    return [tokens.row(index) for index in range(count)]
 
 
 def _masks(masks: Sequence[Array]) -> torch.Tensor:

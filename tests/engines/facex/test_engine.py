@@ -18,6 +18,7 @@ from facexcli.cli.app import main  # noqa: E402
 from facexcli.engines.base import EngineOptions  # noqa: E402
 from facexcli.engines.facex.config import PRESETS  # noqa: E402
 from facexcli.engines.facex.engine import FaceXEngine  # noqa: E402
+from facexcli.engines.facex.execution import Execution  # noqa: E402
 from facexcli.engines.facex.ford import embedded_decomposer  # noqa: E402
 from facexcli.engines.registry import open_engine  # noqa: E402
 from facexcli.errors import NoFaceError, UsageError, WeightsError  # noqa: E402
@@ -129,18 +130,16 @@ def test_sources_are_looked_at_once_for_all_tracks(
     assert engine.prepare([crop(0)]).tokens is not first.tokens
 
 
-def poison(engine: FaceXEngine, times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the next `times` pictures hold a number that is none."""
-    renderer = engine._opened()
+def poison(times: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the next `times` batches of pictures hold a number that is none."""
     calls: list[int] = []
-    decode = renderer._network.codec.decode
+    fetched = Execution._fetched
 
-    def poisoned(latent: Any) -> Any:
-        calls.append(len(latent))
-        picture = decode(latent)
-        return picture * torch.nan if len(calls) <= times else picture
+    def poisoned(self: Execution, values: Any) -> Any:
+        calls.append(len(values))
+        return fetched(self, values * torch.nan if len(calls) <= times else values)
 
-    monkeypatch.setattr(renderer._network.codec, "decode", poisoned)
+    monkeypatch.setattr(Execution, "_fetched", poisoned)
     return calls
 
 
@@ -149,7 +148,7 @@ def test_a_frame_that_is_no_number_is_computed_again_and_told(
 ) -> None:
     requests = swaps(engine, crop, 1)
     (expected,) = engine.render(requests)
-    assert poison(engine, 1, monkeypatch) == []
+    assert poison(1, monkeypatch) == []
     (patch,) = engine.render(requests)
     np.testing.assert_array_equal(patch.rgb, expected.rgb)
     assert "full precision" in patch.warnings[0]
@@ -159,7 +158,7 @@ def test_a_frame_that_stays_no_number_is_left_as_it_was(
     engine: FaceXEngine, crop: CropMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = swaps(engine, crop, 1)
-    calls = poison(engine, 2, monkeypatch)
+    calls = poison(2, monkeypatch)
     (patch,) = engine.render(requests)
     assert len(calls) == 2
     assert not patch.alpha.any() and np.isfinite(patch.rgb).all()
