@@ -178,7 +178,7 @@ def animate(photograph: Path) -> Iterator[Array]:
 
     def picture(index: int) -> Array:
         moved: dict[str, Crop] = dict.fromkeys(MOTION, replace(crop, frame_index=index))
-        painted = painter.paint(Job(still, [CanvasFace(placed, identity, queries=moved)]))
+        (painted,) = painter.paint([Job(still, [CanvasFace(placed, identity, queries=moved)])])
         seen = camera(float(time_s[index]), size_px)
         return resample(rgb_roi(painted.frame, (0, 0, *size_px)), seen, SIZE_PX)
 

@@ -177,7 +177,9 @@ class SamplingSettings(_Group):
     guidance: Annotated[float, Flag("--guidance", "Sampling and compute", "G")] = Field(
         default=1.0, ge=0, le=30, description="stress what was asked for; 1 is off, more takes twice the time"
     )
-
+    temporal: Annotated[float, Flag("--temporal", "Sampling and compute", "0..1")] = Field(
+        default=0.0, ge=0, lt=1, description="start from the previous frame's face: the share of the steps it spares"
+    )
     seed: Annotated[int, Flag("--seed", "Sampling and compute", "N")] = Field(
         default=0, ge=0, lt=2**63, description="root of all random numbers"
     )

@@ -273,7 +273,8 @@ class EditRequest:
 
     `canvas` is the crop that will be replaced; `identity` is what the engine's own `prepare` returned; `providers`
     gives a crop for each attribute whose provider in `recipe` is `driving` or `query`. `hole_mask` is uint8 (S, S),
-    255 where an inpainting task asks for new content.
+    255 where an inpainting task asks for new content. `previous` is the rgb of the patch that was made for this face in
+    the frame before, float32 (S, S, 3) in 0..1, where the run goes from frame to frame.
     """
 
     canvas: Crop
@@ -282,6 +283,7 @@ class EditRequest:
     providers: Mapping[str, Crop] = field(default_factory=dict)
     seed: int = 0
     hole_mask: Array | None = None
+    previous: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ def run_resumable(
     Raises as `run` does; also UsageError for a folder that holds parts of something else, OutputError for one in use,
     and Interrupted instead of KeyboardInterrupt where parts are kept.
     """
-    if plan.output == STANDARD or not plan.settings.compute.segment_s:
+    settings = plan.settings
+    # With --temporal a frame is made of the one before it: there is nothing to begin with in the middle.
+    if plan.output == STANDARD or not settings.compute.segment_s or settings.sampling.temporal:
         return run(plan, reporter, overwrite, models=models)
     reporter = reporter or SilentReporter()
     parts = KeptParts(plan, reporter, fresh, keep_work)

@@ -57,6 +57,7 @@ class EngineOptions:
     cpu or cuda[:N]. None for `steps` and `batch_size` leaves them to the engine; a guidance of 1 is none.
     `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them. `dtype`
     is the precision of a torch network, and `compiled` whether it is compiled before the first face.
+    `temporal` is the share of the steps, 0..1, that is left out where a request has a `previous` face to set out from.
     """
 
     weights: Path | None = None
@@ -69,6 +70,7 @@ class EngineOptions:
     swap_reference: SwapReference = "cut"
     dtype: DtypeName = "auto"
     compiled: Literal["on", "off"] = "off"
+    temporal: float = 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> EngineOptions:
@@ -84,6 +86,7 @@ class EngineOptions:
             unet=settings.engine.unet,
             dtype=settings.compute.dtype,
             compiled=settings.compute.compiled,
+            temporal=sampling.temporal,
             swap_reference=settings.engine.swap_reference,
         )
 

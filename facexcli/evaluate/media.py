@@ -116,7 +116,7 @@ def stage_costs(source: Path, clip: Path, analysis: Analysis, engine_name: str, 
         with FrameReader(clip, info, stop=count) as reader:
             frames = list(reader)
         decoded = time.process_time()
-        painted = [painter.paint(Job(frame, faces.get(frame.index, ()))).frame for frame in frames]
+        painted = [painter.paint([Job(frame, faces.get(frame.index, ()))])[0].frame for frame in frames]
         ready = time.process_time()
         with VideoWriter(folder / "stages.mp4", VideoFormat.from_media(info), _ENCODE) as writer:
             for frame in painted:

@@ -13,12 +13,13 @@ from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.compose import Look, compose
 from facexcli.fusion.mask import head_mask
 from facexcli.media.crops import put_crop, rgb_crop
+from facexcli.pipeline.batching import in_batches, turns
 from facexcli.pipeline.frugal import Frugal
 from facexcli.seeds import noise_key
 from facexcli.types import Crop, EditRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from fractions import Fraction
 
     from facexcli.engines.base import Engine
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from facexcli.pipeline.presence import Presence
     from facexcli.recipes import Recipe
     from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
+
+_WORKERS, _BATCH_WORKERS = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +173,21 @@ def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
 FacesByFrame = dict[int, list[PlacedFace]]
 
 
+@dataclass(slots=True)
+class _Easel:
+    """A frame in the making: its faces are painted one after the other, each over the work of those before it."""
+
+    job: Job
+    frame: Frame
+    warnings: list[str] = field(default_factory=list)
+
+
 class Painter:
-    """Paints a batch of frames with one engine, in whatever order the batches come, from several threads."""
+    """Paints frames with one engine, in whatever order they come, from several threads.
+
+    With `temporal`, each face sets out from what it was in the frame before: frames then have to come in order, from
+    one thread.
+    """
 
     def __init__(
         self,
@@ -183,33 +199,74 @@ class Painter:
         seed: int = 0,
         occlusion: OcclusionModel | None = None,
         hole: Array | None = None,
+        temporal: float = 0.0,
     ) -> None:
         """hole: uint8 (H, W) in frame pixels, 255 where new content is asked for in every frame."""
         self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
         self._seed, self._occlusion, self._hole = seed, occlusion, hole
         self._frugal = Frugal(engine)
+        self._in_order = temporal > 0
+        self._previous: dict[int, tuple[int, Array]] = {}
+        """By track: the last frame that it was painted in, and what the engine made of it, float32 (S, S, 3)."""
 
-    def paint(self, job: Job) -> Painted:
-        """Paint one frame. A frame without faces comes back as it is, not converted."""
-        frame = job.frame
-        warnings: list[str] = []
-        for canvas_face in job.faces:
-            with self._clock.measure("crop"):
-                crop = self._shape.cut(frame, canvas_face.placed)
-                seed = noise_key(self._seed, canvas_face.placed.track_id, None, "render")
-                request = EditRequest(
-                    crop, canvas_face.identity, self._recipe, canvas_face.providers(), seed, self._hole_in(crop)
-                )
-            with self._clock.measure("engine"):
-                (patch,) = self._frugal.render([request])
+    @property
+    def workers(self) -> int:
+        """Threads that paint: enough to hide the Python parts of one behind the OpenCV parts of the other.
+
+        Where an engine takes whole batches, others look at the next ones while it works.
+        """
+        return 1 if self._in_order else _WORKERS if self._engine.spec.batch == 1 else _BATCH_WORKERS
+
+    def batches(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, ...]]:
+        """The frames that are painted together, as many as the engine likes."""
+        return in_batches(jobs, 1 if self._in_order else self._engine.spec.batch, self._shape.size_px)
+
+    def paint(self, jobs: Sequence[Job]) -> list[Painted]:
+        """Paint frames, in order. A frame without faces comes back as it is, not converted."""
+        easels = [_Easel(job, job.frame) for job in jobs]
+        chosen = [
+            (turn, easel, face)
+            for easel in easels
+            for turn, face in zip(turns(easel.job.faces, self._shape.size_px), easel.job.faces, strict=True)
+        ]
+        for turn in sorted({turn for turn, _, _ in chosen}):
+            self._paint_faces([(easel, face) for when, easel, face in chosen if when == turn])
+        return [
+            Painted(easel.frame, tuple(face.placed.track_id for face in easel.job.faces), tuple(easel.warnings))
+            for easel in easels
+        ]
+
+    def _paint_faces(self, faces: Sequence[tuple[_Easel, CanvasFace]]) -> None:
+        """Faces that do not touch each other."""
+        with self._clock.measure("crop"):
+            requests = [self._request(easel.frame, face) for easel, face in faces]
+        with self._clock.measure("engine"):
+            patches = self._frugal.render(requests)
+        for (easel, face), request, patch in zip(faces, requests, patches, strict=True):
+            crop = request.canvas
             with self._clock.measure("fusion"):
                 covered = self._occlusion.covered(crop) if self._occlusion else None
                 composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights, covered)
             with self._clock.measure("paste"):
-                alpha = canvas_face.placed.shown(composite.alpha)
-                frame = put_crop(frame, crop.crop_from_frame, composite.rgb, alpha)
-            warnings += patch.warnings
-        return Painted(frame, tuple(face.placed.track_id for face in job.faces), tuple(warnings))
+                alpha = face.placed.shown(composite.alpha)
+                easel.frame = put_crop(easel.frame, crop.crop_from_frame, composite.rgb, alpha)
+            easel.warnings += patch.warnings
+            if self._in_order:
+                self._previous[face.placed.track_id] = easel.frame.index, patch.rgb
+
+    def _request(self, frame: Frame, face: CanvasFace) -> EditRequest:
+        crop = self._shape.cut(frame, face.placed)
+        seed = noise_key(self._seed, face.placed.track_id, None, "render")
+        index, previous = self._previous.get(face.placed.track_id, (None, None))
+        return EditRequest(
+            crop,
+            face.identity,
+            self._recipe,
+            face.providers(),
+            seed,
+            self._hole_in(crop),
+            previous if index == frame.index - 1 else None,
+        )
 
     def _hole_in(self, crop: Crop) -> Array | None:
         if self._hole is None:

@@ -259,6 +259,12 @@ def _plan(
     maps: tuple[MappedPerson, ...] = (),
     mask: Path | None = None,
 ) -> Plan:
+    if settings.sampling.temporal and settings.compute.workers > 1:
+        raise UsageError(
+            "--temporal goes from frame to frame, and --workers begins at several", "leave one of them out"
+        )
+    if settings.sampling.temporal and settings.sampling.sampler == "pndm":
+        raise UsageError("sampler 'pndm' cannot start from the previous frame", "use dpm++ or ddim with --temporal")
     name = "inpaint" if mask else "animate" if driving and settings.engine.unet else task
     choice = open_engine(settings.engine.name, name, EngineOptions.of(settings))
     choice.engine.close()

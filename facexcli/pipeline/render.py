@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from facexcli.media.frames import frame_from_rgb
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from facexcli.pipeline.people import Identities
     from facexcli.types import Crop, Frame, MediaInfo
 
-WORKERS = 2
-"""Threads that paint: enough to hide the Python parts of one behind the OpenCV parts of the other."""
-WINDOW = 4
-"""Frames between decoder and encoder, whatever the length of the video."""
+_AHEAD = 2
+"""Batches of frames between decoder and encoder besides those that are being painted, whatever the video's length."""
 
 
 class FrameSink(Protocol):
@@ -136,8 +135,9 @@ def render(
     doubts: Counter[str] = Counter()
     span = range(0)
     clock.mark(0)
-    with closing(ordered_map(painter.paint, clock.timed("decode", jobs), WORKERS, WINDOW)) as results:
-        for result in results:
+    batches = painter.batches(clock.timed("decode", jobs))
+    with closing(ordered_map(painter.paint, batches, painter.workers, painter.workers + _AHEAD)) as results:
+        for result in chain.from_iterable(results):
             _write(result, sink, clock)
             index = result.frame.index
             span = range(span.start if frames else index, index + 1)

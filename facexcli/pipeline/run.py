@@ -291,8 +291,10 @@ class _Run:
         look = Look(chosen.feather, chosen.color, chosen.blend, chosen.occlusion, chosen.strength)
         mask = self._plan.mask
         hole = read_image(mask.path).max(axis=2) if mask else None
-        seed = self._settings.sampling.seed
-        return Painter(self._engine, self._recipe, look, shape, self._clock, seed, occlusion, hole)
+        sampling = self._settings.sampling
+        return Painter(
+            self._engine, self._recipe, look, shape, self._clock, sampling.seed, occlusion, hole, sampling.temporal
+        )
 
     def _allow_no_face(self, name: str) -> None:
         """Raises NoFaceError unless the user chose to let such media pass."""

@@ -23,7 +23,7 @@ from facexcli.geometry.model3d import fit_pose, neutral_of
 from facexcli.types import Patch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from facexcli.engines.base import EngineOptions
     from facexcli.engines.facex.assemble import Reference
@@ -89,7 +89,7 @@ class FaceXRenderer:
             raise _out_of_memory(device) from error
         self._precise: Execution | None = None
         self._lock = threading.Lock()
-        self._swap_reference = options.swap_reference
+        self._swap_reference, self._temporal = options.swap_reference, options.temporal
         self._sources: tuple[tuple[Crop, ...], FaceFacts, Tokens] | None = None
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
@@ -103,10 +103,20 @@ class FaceXRenderer:
     def render(self, requests: Sequence[EditRequest]) -> list[Patch]:
         """See `Engine.render`."""
         jobs = [self._assembled(request) for request in requests]
-        patches: list[Patch] = []
-        while len(patches) < len(jobs):
-            patches += self._render_batch(jobs[len(patches) : len(patches) + self._execution.batch])
-        return patches
+        fresh = [job for job in jobs if not self._goes_on(job)]
+        following = [job for job in jobs if self._goes_on(job)]  # fewer steps are walked with them
+        made = {id(job): patch for group in (fresh, following) for job, patch in self._rendered(group)}
+        return [made[id(job)] for job in jobs]
+
+    def _goes_on(self, job: _Job) -> bool:
+        return self._temporal > 0 and job.request.previous is not None
+
+    def _rendered(self, jobs: list[_Job]) -> Iterator[tuple[_Job, Patch]]:
+        done = 0
+        while done < len(jobs):
+            batch = jobs[done : done + self._execution.batch]
+            yield from zip(batch, self._render_batch(batch), strict=True)
+            done += len(batch)
 
     def close(self) -> None:
         """End what runs beside the caller."""
@@ -198,6 +208,9 @@ class FaceXRenderer:
                 canvas=stacked([job.request.canvas.rgb for job in jobs]),
                 edited=_masks([job.reference.edited for job in jobs]),
             )
+        if self._goes_on(jobs[0]):
+            start = stacked([_bytes(job.request.previous) for job in jobs if job.request.previous is not None])
+            given = replace(given, start=start, strength=1 - self._temporal)
         return execution.sampled(given)
 
     def _context(self, execution: Execution, jobs: list[_Job]) -> torch.Tensor:
@@ -241,6 +254,11 @@ def _out_of_memory(device: torch.device) -> DeviceError:
         f"{device}: not enough memory for one face",
         "free some, or take a smaller network or --device cpu",
     )
+
+
+def _bytes(rgb: Array) -> Array:
+    """float32 (S, S, 3) in 0..1 -> uint8."""
+    return np.asarray(np.round(255 * rgb), np.uint8)
 
 
 def _masks(masks: Sequence[Array]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,7 @@ class OnnxSwapEngine:
         self._options = options
         self._providers = providers_for(options.device)
         self._swapper = open_swapper(self._entry, self._store, options.weights)
+        self.spec = replace(self.spec, batch=self._batch())
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> SourceState:
         """See `Engine.prepare`. Loads the graphs, so that one which cannot be run is told before any frame is."""
@@ -116,6 +117,12 @@ class OnnxSwapEngine:
             share = region_masks(request.canvas.landmarks_px, request.canvas.size_px)[region]
             yield request, state.queried[id(crop)][1], share
 
+    def _batch(self) -> int:
+        """Faces at once, where the graph takes several."""
+        assert self._swapper is not None and self._providers is not None
+        wanted = self._options.batch_size or (1 if self._providers.is_cpu else _BATCH)
+        return wanted if self._swapper.takes_batches else 1
+
     def _started(self) -> Swapper:
         """The swapper, with its graph loaded once."""
         with self._lock:
@@ -140,8 +147,7 @@ class OnnxSwapEngine:
 
     def _run_all(self, faces: Sequence[tuple[Crop, Array]]) -> list[Patch]:
         assert self._swapper is not None and self._providers is not None
-        wanted = self._options.batch_size or (1 if self._providers.is_cpu else _BATCH)
-        size = wanted if self._swapper.takes_batches else 1
+        size = self._batch()
         with self._borrow(self._swapper.body) as session:
             return [
                 patch
