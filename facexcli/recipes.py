@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Attribute = Literal[
     "identity", "pose", "expression", "gaze",
-    "eyebrows", "eyes", "nose", "lips", "skin", "ears", "hair", "background", "lighting",
+    "eyebrows", "eyes", "nose", "lips", "skin", "ears", "hair", "clothes", "background", "lighting",
 ]  # fmt: skip
 Provider = Literal["canvas", "source", "driving", "query"]
 

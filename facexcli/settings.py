@@ -26,21 +26,22 @@ DtypeName = Literal["auto", "fp32", "fp16", "bf16"]
 
 COMMAND_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "swap": (
-        "engine", "recipe", "people", "look", "sampling", "compute", "range", "output", "provenance", "label", "talk",
+        "engine", "recipe.file", "recipe.take", "recipe.regions", "people", "look", "sampling", "compute", "range",
+        "output", "provenance", "label", "talk",
     ),
     "head-swap": (
-        "engine", "recipe", "people.faces", "people.match", "people.min_face_px", "people.no_face", "people.analyzer",
-        "people.analysis", "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance",
-        "label", "talk",
+        "engine", "recipe.file", "recipe.take", "recipe.regions", "people.faces", "people.match", "people.min_face_px",
+        "people.no_face", "people.analyzer", "people.analysis", "look.smooth", "look.strength", "sampling", "compute",
+        "range", "output", "provenance", "label", "talk",
     ),
     "reenact": (
         "engine", "people.faces", "people.match", "people.min_face_px", "people.analyzer", "people.analysis",
         "look.smooth", "look.strength", "sampling", "compute", "range", "output", "provenance", "label", "talk",
     ),
     "edit": (
-        "engine", "recipe.file", "recipe.take", "people.faces", "people.match", "people.min_face_px", "people.no_face",
-        "people.analyzer", "people.analysis", "look", "sampling", "compute", "range", "output", "provenance", "label",
-        "talk",
+        "engine", "recipe.file", "recipe.take", "recipe.amount", "people.faces", "people.match", "people.min_face_px",
+        "people.no_face", "people.analyzer", "people.analysis", "look", "sampling", "compute", "range", "output",
+        "provenance", "label", "talk",
     ),
 }  # fmt: skip
 """The groups and single settings that each editing command takes."""
@@ -96,6 +97,9 @@ class RecipeSettings(_Group):
     regions: Annotated[tuple[str, ...], Flag("--regions", "Engine and recipe", "A,B,...")] = Field(
         default=(), description="change only these: eyebrows, eyes, nose, lips, skin"
     )
+    amount: Annotated[tuple[str, ...], Flag("--amount", "Engine and recipe", "[ATTR=]0..1", repeatable=True)] = Field(
+        default=(), description="how far pose, expression or lighting go from the canvas's to the other's; repeatable"
+    )
 
     @field_validator("regions", mode="before")
     @classmethod
@@ -106,6 +110,12 @@ class RecipeSettings(_Group):
         if not regions:
             raise ValueError("names no region")
         return regions
+
+    @field_validator("amount")
+    @classmethod
+    def _check_amount(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_amounts(value)
+        return value
 
 
 class PeopleSettings(_Group):
@@ -383,6 +393,27 @@ def declarations_in(wanted: Iterable[str]) -> tuple[Declaration, ...]:
     """The settings of the groups (`look`) and single keys (`people.min_face_px`) in `wanted`."""
     names = frozenset(wanted)
     return tuple(item for item in declarations() if item.group in names or item.key in names)
+
+
+def parse_amounts(items: Iterable[str]) -> tuple[tuple[str, float], ...]:
+    """`--amount 0.5` and `--amount pose=0.5` as pairs of an attribute ('' for all others) and a number in 0..1.
+
+    Raises ValueError for anything else, and for an attribute that is named twice. Whether an engine can give half of
+    an attribute is the engine's to say.
+    """
+    found: dict[str, float] = {}
+    for item in items:
+        name, _, number = item.rpartition("=")
+        try:
+            amount = float(number)
+        except ValueError:
+            amount = -1.0
+        if not 0 <= amount <= 1:
+            raise ValueError(f"{item!r} is not 0..1 or ATTRIBUTE=0..1; for example 0.5 or lighting=0.5")
+        if name in found:
+            raise ValueError(f"says twice how much of {name or 'everything'}")
+        found[name] = amount
+    return tuple(sorted(found.items()))
 
 
 def parse_map(text: str) -> tuple[str, str]:

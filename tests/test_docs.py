@@ -62,10 +62,10 @@ def _without_photographs() -> None:
     raise InputError("no photographs")
 
 
-def test_every_setting_is_an_option_of_swap(
+def test_every_setting_is_an_option_of_swap_or_edit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = _help("swap", capsys, monkeypatch)
+    text = _help("swap", capsys, monkeypatch) + _help("edit", capsys, monkeypatch)
     for item in declarations():
         assert item.flag.option in text
 

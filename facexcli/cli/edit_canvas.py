@@ -28,6 +28,10 @@ def _motion_option(name: str, what: str) -> Any:
     return typer.Option(name, metavar="FILE", help=f"{what} as the face in FILE does, a still or a video")
 
 
+def _look_option(name: str) -> Any:
+    return typer.Option(f"--{name}", metavar="FILE", help=f"the {name} of the person in FILE, a still")
+
+
 def register(app: typer.Typer, panel: str) -> None:
     app.command("edit", rich_help_panel=panel)(edit)
 
@@ -40,6 +44,16 @@ def edit(
     pose: Annotated[Path | None, _motion_option("--pose", "hold the head")] = None,
     expression: Annotated[Path | None, _motion_option("--expression", "have the expression")] = None,
     gaze: Annotated[Path | None, _motion_option("--gaze", "look")] = None,
+    lighting: Annotated[
+        Path | None,
+        typer.Option("--lighting", metavar="FILE", help="be lit as the face in FILE is, a still or a video"),
+    ] = None,
+    hair: Annotated[Path | None, _look_option("hair")] = None,
+    clothes: Annotated[Path | None, _look_option("clothes")] = None,
+    background: Annotated[Path | None, _look_option("background")] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="of several videos, let the shorter begin again; without, the shortest ends")
+    ] = False,
     inpaint: Annotated[
         Path | None,
         typer.Option("--inpaint", metavar="MASK.png", help="make anew what is white on this picture, about the face"),
@@ -56,27 +70,33 @@ def edit(
     """Change attributes of the face in CANVAS.
 
     --take lips=other.jpg takes one from the still of somebody else; several at
-    once make a mixture. --pose F is short for --take pose=F; where CANVAS is a
-    video, F may be one too, whose frames go by with those of CANVAS.
+    once make a mixture. --pose F is short for --take pose=F, and so on; the F of
+    pose, expression, gaze and lighting may be a video, whose frames go by with
+    those of CANVAS. Where CANVAS is a still, the first such video moves it.
     `facex engines` shows which engines can, and what they need.
 
     Example:
+      facex edit me.jpg --lighting sunset.jpg -o out.png
+      facex edit me.jpg --lighting sunset.jpg --amount 0.5 -o out.png
       facex edit me.jpg --take lips=b.jpg -o out.png --engine facex --weights w/
       facex edit a.mp4 --expression b.jpg -o out.mp4 --engine facex --weights w/
       facex edit me.jpg --inpaint mask.png -o out.png --engine facex --weights w/
     """
-    motion = {"pose": pose, "expression": expression, "gaze": gaze}
-    takes = [f"{attribute}={path}" for attribute, path in motion.items() if path is not None]
+    taken = {
+        "pose": pose, "expression": expression, "gaze": gaze, "lighting": lighting, "hair": hair, "clothes": clothes,
+        "background": background,
+    }  # fmt: skip
+    takes = [f"{attribute}={path}" for attribute, path in taken.items() if path is not None]
 
     def make_plan(moving: Path, place: Path) -> Plan:
         from facexcli.pipeline.plan import plan_edit
 
         settings = choices.settings
         recipe = settings.recipe.model_copy(update={"take": (*settings.recipe.take, *takes)})
-        return plan_edit(moving, place, settings.model_copy(update={"recipe": recipe}), inpaint)
+        return plan_edit(moving, place, settings.model_copy(update={"recipe": recipe}), inpaint, loop=loop)
 
     if plan is not None:
-        forbid({**{f"--{attribute}": path for attribute, path in motion.items()}, "--inpaint": inpaint})
+        forbid({**{f"--{attribute}": path for attribute, path in taken.items()}, "--inpaint": inpaint, "--loop": loop})
     given: dict[str, object] = {"CANVAS": canvas, "-o OUT": output}
     execute("edit", make_plan, choices, given=given, moving=canvas, output=output, plan_file=plan,
             overwrite=overwrite, dry_run=dry_run, report=None, fresh=fresh, keep_work=keep_work)  # fmt: skip

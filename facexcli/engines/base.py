@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from facexcli.device import devices_of
+from facexcli.errors import UsageError
 from facexcli.events import Warned
+from facexcli.settings import parse_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +60,7 @@ class EngineOptions:
     `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them. `dtype`
     is the precision of a torch network, and `compiled` whether it is compiled before the first face.
     `temporal` is the share of the steps, 0..1, that is left out where a request has a `previous` face to set out from.
+    `amounts` are pairs of an attribute, '' for all others, and 0..1.
     """
 
     weights: Path | None = None
@@ -71,6 +74,21 @@ class EngineOptions:
     dtype: DtypeName = "auto"
     compiled: Literal["on", "off"] = "off"
     temporal: float = 0.0
+    amounts: tuple[tuple[str, float], ...] = ()
+
+    def amount(self, attribute: Attribute) -> float:
+        """How far to go from the canvas's to what the recipe asks for, 0..1."""
+        given = dict(self.amounts)
+        return given.get(attribute, given.get("", 1.0))
+
+    def check_amounts(self, engine: str, able: Sequence[Attribute]) -> None:
+        """Raises UsageError for a part of an attribute that the engine gives whole or not at all."""
+        for attribute, _ in self.amounts:
+            if not able or (attribute and attribute not in able):
+                raise UsageError(
+                    f"engine {engine!r} cannot give a part of {attribute or 'an attribute'}",
+                    f"--amount is for {', '.join(able)}" if able else "leave out --amount, or take --strength",
+                )
 
     @classmethod
     def of(cls, settings: Settings) -> EngineOptions:
@@ -88,6 +106,7 @@ class EngineOptions:
             compiled=settings.compute.compiled,
             temporal=sampling.temporal,
             swap_reference=settings.engine.swap_reference,
+            amounts=parse_amounts(settings.recipe.amount),
         )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from facexcli.engines.base import Engine, EngineSpec
+    from facexcli.recipes import Attribute
     from facexcli.weights.catalog import Entry
 
 ENTRY_POINT_GROUP = "facexcli.engines"
@@ -116,9 +117,16 @@ def _configured(engine: Engine, options: EngineOptions | None) -> Engine:
         return engine
     if isinstance(engine, Configurable):
         engine.configure(options)
-    elif options.weights is not None:
+        return engine
+    if options.weights is not None:
         raise UsageError(f"engine {engine.spec.name!r} takes no --weights", "name the one that does with --engine")
+    options.check_amounts(engine.spec.name, ())
     return engine
+
+
+def engines_that_take(recipe_name: str, attribute: Attribute) -> tuple[str, ...]:
+    """The engines of this package that can take an attribute from elsewhere."""
+    return tuple(name for name, make in _EMBEDDED.items() if attribute in make().spec.takes.get(recipe_name, ()))
 
 
 def _who_can(recipe_name: str) -> str:

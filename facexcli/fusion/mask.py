@@ -20,6 +20,8 @@ _OUTER_LIPS, _INNER_LIPS = range(48, 60), range(60, 68)
 _NOSE = (27, 31, 32, 33, 34, 35)
 _JAW = range(17)
 _FRACTION_BITS = 4
+_RIM = 0.06
+"""Of a crop's side: how far a patch that reaches beyond the face fades into the picture around it."""
 _HEAD_GROWTH = 1.15
 """From the outline of a face to that of its head without the hair on top: ears and cheeks."""
 
@@ -83,6 +85,14 @@ def head_mask(landmarks_px: Array, size_px: Size) -> Array:
     middle = outline.mean(axis=0)
     mask = fill(middle + _HEAD_GROWTH * (outline - middle), size_px)
     return cv2.GaussianBlur(mask, (0, 0), 0.03 * face_unit_px(landmarks_px)).astype(np.float32) / 255
+
+
+def rim_alpha(size_px: int) -> Array:
+    """1 inside, softly 0 along a crop's rim: float32 (size_px, size_px), for patches that go beyond the face."""
+    place = np.arange(size_px, dtype=np.float32)
+    ramp = np.clip(np.minimum(place, place[::-1]) / np.float32(_RIM * size_px), 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return np.minimum(ramp[:, None], ramp[None])
 
 
 def region_masks(landmarks_px: Array, size_px: Size) -> dict[str, Array]:

@@ -243,7 +243,7 @@ class Output:
     def _profile(self) -> bytes:
         """What the RGB values of the canvas mean, where its pictures say so."""
         path = self._plan.canvas.path
-        kind = self._timeline.kind if self._plan.driving is None else probe(path).kind
+        kind = self._canvas.kind
         if kind == "sequence":
             path = members(path)[0].path
         return color_profile(path) if kind in ("image", "sequence") else b""
@@ -260,8 +260,13 @@ class Output:
         label = self._plan.settings.label
         if not self.edited or not label.text or label.style != "picture":
             return sink
-        shown = self._timeline if self._plan.driving is None else probe(self._plan.canvas.path)
-        return LabelledSink(sink, label, float(shown.display_aspect_ratio), start_s)
+        return LabelledSink(sink, label, float(self._canvas.display_aspect_ratio), start_s)
+
+    @property
+    def _canvas(self) -> MediaInfo:
+        """What is painted on; mostly the timeline itself."""
+        path = self._plan.canvas.path
+        return self._timeline if path == self._timeline.path else probe(path)
 
     def _progress(self) -> StageProgress:
         return StageProgress(self._reporter, "render", frame_total(self._timeline, FrameRange(self._start, self._stop)))

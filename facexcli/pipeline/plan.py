@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from facexcli import __version__
 from facexcli.engines.base import EngineOptions
-from facexcli.engines.registry import open_engine
+from facexcli.engines.registry import engines_that_take, open_engine
 from facexcli.errors import InputError, UsageError
 from facexcli.media.encoders import CONTAINERS, choose_encoder
 from facexcli.media.image import IMAGE_SUFFIXES
@@ -35,7 +35,7 @@ from facexcli.recipes import (
 from facexcli.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from facexcli.engines.base import EngineSpec
     from facexcli.settings import ProvenanceSettings
@@ -59,8 +59,10 @@ class Plan(BaseModel):
 
     A swap has `sources` for the people that the settings choose, or `maps`, sources for each person by themselves.
     `recipe` has a provider for each attribute; `queries` the file for each attribute whose provider is `query`. An edit
-    has no sources: its canvas is the person's own; `mask` shows, in white, where it is painted anew. `weights` are the
-    user's own files behind the engine.
+    has no sources: its canvas is the person's own; `mask` shows, in white, where it is painted anew. Of an edit with
+    videos the result ends with the shortest, or with `loop` the others begin again until the first of them ends: the
+    canvas, or where that is a still, the first video among `queries`. `weights` are the user's own files behind the
+    engine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +79,7 @@ class Plan(BaseModel):
     recipe: dict[Attribute, Provider]
     queries: dict[Attribute, InputFile] = {}
     mask: InputFile | None = None
+    loop: bool = False
     weights: tuple[InputFile, ...] = ()
     engine: str
     engine_reason: str = ""
@@ -110,8 +113,13 @@ class Plan(BaseModel):
 
     @property
     def timeline(self) -> InputFile:
-        """The file whose frames, times and sound the result has."""
-        return self.driving or self.canvas
+        """The file whose frames, times and sound the result has: a still canvas is moved by the first video."""
+        if self.driving is not None:
+            return self.driving
+        if not self.queries or probe(self.canvas.path).kind != "image":
+            return self.canvas
+        videos = (item for item in self.queries.values() if probe(item.path).kind != "image")
+        return next(videos, self.canvas)
 
     @property
     def fingerprint(self) -> str:
@@ -193,12 +201,13 @@ def plan_head_swap(sources: Sequence[Path], target: Path, output: Path, settings
     return _plan("head-swap", stills, target, None, output, settings)
 
 
-def plan_edit(canvas: Path, output: Path, settings: Settings, mask: Path | None = None) -> Plan:
+def plan_edit(canvas: Path, output: Path, settings: Settings, mask: Path | None = None, *, loop: bool = False) -> Plan:
     """Plan `facex edit`: attributes of the person in `canvas` are taken from other files, by `--take` and `--recipe`.
 
     Args:
         canvas: an image or a video.
         mask: a picture of the canvas's size, white where new content is asked for.
+        loop: of several videos, let the shorter ones begin again.
 
     Raises as `plan_swap` does; UsageError where nothing is to be changed.
     """
@@ -216,7 +225,7 @@ def plan_edit(canvas: Path, output: Path, settings: Settings, mask: Path | None 
                 f"{mask}: a mask is a picture of the canvas's size, {wanted[0]} x {wanted[1]}",
                 "paint it white where the canvas is to be made anew, and black elsewhere",
             )
-    return _plan("edit", (), canvas, None, output, settings, mask=mask)
+    return _plan("edit", (), canvas, None, output, settings, mask=mask, loop=loop)
 
 
 def plan_mapped_swap(rows: Sequence[Mapped], target: Path, output: Path, settings: Settings) -> Plan:
@@ -258,6 +267,7 @@ def _plan(
     settings: Settings,
     maps: tuple[MappedPerson, ...] = (),
     mask: Path | None = None,
+    loop: bool = False,
 ) -> Plan:
     if settings.sampling.temporal and settings.compute.workers > 1:
         raise UsageError(
@@ -274,11 +284,11 @@ def _plan(
     for path in sources if driving is None else ():
         _check_still(path)
     for attribute, path in query_files.items():
-        _check_query(attribute, path, recipe, canvas)
+        _check_query(attribute, path, recipe)
     check_names(settings.people, maps)
-    timeline = probe_target(driving or canvas, settings)
+    timeline = probe_target(driving or _moving(canvas, query_files), settings)
     if timeline.kind != "image" and container_suffix(output) in CONTAINERS:
-        pictures = canvas_format(timeline if driving is None else probe(canvas), timeline)
+        pictures = canvas_format(probe(canvas) if driving or timeline.path != canvas else timeline, timeline)
         choose_encoder(pictures, encode_options(settings), container_suffix(output))
     mapped = [item.path for row in maps for item in row.inputs]
     others = [path for path in (driving, mask) if path is not None]
@@ -295,6 +305,7 @@ def _plan(
         recipe=dict(recipe.rows),
         queries={attribute: InputFile.of(path) for attribute, path in query_files.items()},
         mask=InputFile.of(mask) if mask else None,
+        loop=loop,
         weights=weight_files(settings.engine.weights, settings.engine.unet),
         engine=choice.engine.spec.name,
         engine_reason=choice.reason,
@@ -307,12 +318,19 @@ def _check_still(path: Path) -> None:
         raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
 
 
-def _check_query(attribute: Attribute, path: Path, recipe: Recipe, canvas: Path) -> None:
-    """Motion may come from a video, where there is a video to be moved."""
-    if attribute not in MOTION:
+def _check_query(attribute: Attribute, path: Path, recipe: Recipe) -> None:
+    """Motion and light may come from a video."""
+    if attribute not in (*MOTION, "lighting"):
         _check_still(path)
-    elif probe(path).kind != "image" and (recipe.is_driven or probe(canvas).kind == "image"):
-        raise UsageError(f"{path} is no still: a picture has one {attribute}", "`facex reenact` moves a portrait")
+    elif probe(path).kind != "image" and recipe.is_driven:
+        raise UsageError(f"{path} is no still, and there is a driving video already", "give a picture")
+
+
+def _moving(canvas: Path, queries: Mapping[Attribute, Path]) -> Path:
+    """See `Plan.timeline`."""
+    if not queries or probe(canvas).kind != "image":
+        return canvas
+    return next((path for path in queries.values() if probe(path).kind != "image"), canvas)
 
 
 def _recipe(name: str, settings: Settings, spec: EngineSpec) -> tuple[Recipe, dict[Attribute, Path]]:
@@ -326,9 +344,11 @@ def _recipe(name: str, settings: Settings, spec: EngineSpec) -> tuple[Recipe, di
     files |= more
     for attribute in ATTRIBUTES:
         if changed[attribute] != recipe_named(name)[attribute] and attribute not in able:
+            others = ", ".join(f"--engine {other}" for other in engines_that_take(name, attribute))
+            hint = f"it can take: {', '.join(able)}" if able else "leave out --take"
             raise UsageError(
                 f"engine {spec.name!r} cannot take {attribute} from elsewhere in a {name}",
-                f"it can take: {', '.join(able)}" if able else "leave out --take",
+                f"{hint}; {attribute}: {others}" if others else hint,
             )
         if attribute in able and changed[attribute] == "driving":
             raise UsageError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image
 from facexcli.media.reader import FrameReader
-from facexcli.pipeline.painter import CanvasFace, CropShape, FacesByFrame, Job, Mover, Painted, Painter
+from facexcli.pipeline.painter import CanvasFace, CropShape, FacesByFrame, Job, Mover, Painted, Painter, PlacedFace
 from facexcli.pipeline.parallel import StageClock, ordered_map
 
 if TYPE_CHECKING:
@@ -53,22 +53,28 @@ class QueryVideo:
     shape: CropShape
     attributes: tuple[str, ...]
 
-    def movers(self) -> Generator[Mover]:
-        """One for each frame, the last known face where none is found or the video has ended. Has to be closed."""
+    def movers(self, first: int = 0, *, loop: bool = False) -> Generator[Mover]:
+        """One for each frame from `first` on, the last known face where none is found. Has to be closed.
+
+        With `loop` the video begins again when it has ended.
+        """
         known: Mover | None = None
         early = 0
-        with FrameReader(self.info.path, self.info) as reader:
-            for frame in reader:
-                for placed in self.faces.get(frame.index, ())[-1:]:
-                    known = Mover(frame, placed, self.shape, self.attributes)
-                if known is None:
-                    early += 1  # its first face stands for the frames before it
-                    continue
-                for _ in range(early + 1):
-                    yield known
-                early = 0
-        while known is not None:
-            yield known
+        while True:
+            with FrameReader(self.info.path, self.info) as reader:
+                for frame in reader:
+                    if frame.index < first:
+                        continue
+                    for placed in self.faces.get(frame.index, ())[-1:]:
+                        known = Mover(frame, placed, self.shape, self.attributes)
+                    if known is None:
+                        early += 1  # its first face stands for the frames before it
+                        continue
+                    for _ in range(early + 1):
+                        yield known
+                    early = 0
+            if not loop or known is None:
+                return
 
 
 def swap_jobs(
@@ -77,14 +83,53 @@ def swap_jobs(
     identities: Identities,
     queries: Mapping[str, Crop],
     videos: Sequence[QueryVideo] = (),
+    *,
+    loop: bool = False,
 ) -> Iterator[Job]:
-    """Each frame of the canvas with its faces; the frames of `videos` go by with them, from the first one on."""
+    """Each frame of the canvas with its faces; the frames of `videos` go by with them, from the first one on.
+
+    The result ends with the shortest, or with `loop` with the canvas.
+    """
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(video.movers())) for video in videos]
-        for frame in frames:
-            movers = tuple(next(stream) for stream in streams)
+        streams = [stack.enter_context(closing(video.movers(loop=loop))) for video in videos]
+        for frame, *movers in zip(frames, *streams, strict=False):
             here = faces.get(frame.index, ())
-            yield Job(frame, [CanvasFace(placed, identities[placed.track_id], movers, queries) for placed in here])
+            yield Job(
+                frame, [CanvasFace(placed, identities[placed.track_id], tuple(movers), queries) for placed in here]
+            )
+
+
+def still_jobs(
+    timeline: Iterator[Frame],
+    still: MediaInfo,
+    faces: Sequence[PlacedFace],
+    identities: Identities,
+    queries: Mapping[str, Crop],
+    videos: Sequence[QueryVideo],
+    *,
+    loop: bool = False,
+) -> Iterator[Job]:
+    """A still with its faces, over and over at the times of `timeline`, whose video is the first of `videos`."""
+    first = next(timeline, None)
+    if first is None:
+        return
+    starts = [first.index, *[0] * (len(videos) - 1)]
+    with ExitStack() as stack:
+        pictures = stack.enter_context(closing(canvas_stream(still)))
+        streams = [
+            stack.enter_context(closing(video.movers(start, loop=loop and place > 0)))
+            for place, (video, start) in enumerate(zip(videos, starts, strict=True))
+        ]
+        for frame, picture, *movers in zip(chain((first,), timeline), pictures, *streams, strict=False):
+            canvas = at_time_of(picture, frame)
+            yield Job(
+                canvas, [CanvasFace(placed, identities[placed.track_id], tuple(movers), queries) for placed in faces]
+            )
+
+
+def at_time_of(picture: Frame, frame: Frame) -> Frame:
+    """A picture with the index and the time of another video's frame."""
+    return replace(picture, index=frame.index, pts=frame.pts, time_base=frame.time_base, duration=frame.duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +150,7 @@ def reenact_jobs(
     A driving frame without a face leaves the canvas as it is. The result ends with the shorter of the two.
     """
     for frame, picture in zip(driving_frames, canvas_frames, strict=False):
-        canvas = replace(picture, index=frame.index, pts=frame.pts, time_base=frame.time_base, duration=frame.duration)
+        canvas = at_time_of(picture, frame)
         faces = [
             CanvasFace(
                 placed, driving.identities[mover.track_id], (Mover(frame, mover, driving.shape, driving.attributes),)

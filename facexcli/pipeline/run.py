@@ -37,26 +37,34 @@ from facexcli.pipeline.people import (
     within_range,
 )
 from facexcli.pipeline.presence import presences, turned_faces
-from facexcli.pipeline.render import Driving, QueryVideo, RenderCounts, canvas_stream, reenact_jobs, swap_jobs
+from facexcli.pipeline.render import (
+    Driving,
+    QueryVideo,
+    RenderCounts,
+    canvas_stream,
+    reenact_jobs,
+    still_jobs,
+    swap_jobs,
+)
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
 from facexcli.pipeline.stills import load_still
 from facexcli.weights.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from facexcli.engines.base import Engine, EngineSpec
     from facexcli.events import Event, StageName
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.cast import Role
-    from facexcli.pipeline.painter import FacesByFrame
+    from facexcli.pipeline.painter import FacesByFrame, Job
     from facexcli.pipeline.parts import Parts
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.presence import Presence
     from facexcli.pipeline.stills import Still
     from facexcli.recipes import Recipe
-    from facexcli.types import Analysis, Crop, MediaInfo, TemplateName, Track
+    from facexcli.types import Analysis, Crop, Frame, MediaInfo, TemplateName, Track
 
 
 _PORTRAIT_DETAIL = 0.85
@@ -155,14 +163,16 @@ class _Run:
 
     def _swap(self) -> RenderCounts:
         info = probe_target(self._plan.canvas.path, self._settings)
-        output = self._begin(info)
+        timeline = self._plan.timeline.path
+        moving = info if timeline == self._plan.canvas.path else probe_target(timeline, self._settings)
+        output = self._begin(moving)
         sizes_px = self._engine.spec.crop_sizes_px
         # The stills first: a source without a face should not cost the analysis of the target.
         roles = load_roles(self._plan, self._analyzer, self._reporter)
         asked, filmed = self._queries()
         with self._clock.measure("analyse"):
             analysis = self._find_people(info, "analyse")
-            there = within_range(analysis, self._settings.range.trim)
+            there = within_range(analysis, self._settings.range.trim) if moving is info else analysis
             parts = [
                 (role, whole_tracks(analysis, own)) for role, own in cast(roles, there, self._settings, self._analyzer)
             ]
@@ -172,7 +182,7 @@ class _Run:
             self._allow_no_face(info.path.name)
             return output.unedited(self._painter(CropShape.of(info, self._template, min(sizes_px))))
         with self._clock.measure("prepare"):
-            size_px = crop_px_for(tracks, self._template, info, sizes_px, self._settings.engine.detail)
+            size_px = crop_px_for(tracks, self._template, info, sizes_px, self._detail())
             queries: dict[str, Crop] = {name: still.crop(self._template, size_px) for name, still in asked.items()}
             identities: Identities = {}
             for role, own in parts:
@@ -180,16 +190,25 @@ class _Run:
                 for track in own:
                     portrait = stills or [portrait_still(info, [track]).crop(self._template, size_px)]
                     identities.update(self._prepare(portrait, [track], info))
-            videos = [self._query_video(path, attributes) for path, attributes in filmed.items()]
+            # The one that gives the times first.
+            videos = [
+                self._query_video(path, filmed[path]) for path in sorted(filmed, key=lambda path: path != timeline)
+            ]
         shape = CropShape.of(info, self._template, size_px)
         views = {track.id: [still.face for still in role.stills] for role, own in parts for track in own}
         self._presences = presences(
             tracks, analysis, self._settings.look.smooth, self._engine.spec.view_reach_deg, views
         )
         faces = self._place(tracks, shape, info, self._presences)
+
+        def jobs(frames: Iterator[Frame]) -> Iterator[Job]:
+            if moving is info:
+                return swap_jobs(frames, faces, identities, queries, videos, loop=self._plan.loop)
+            return still_jobs(frames, info, faces.get(0, ()), identities, queries, videos, loop=self._plan.loop)
+
         counts = output.write(
-            VideoFormat.from_media(info),
-            lambda frames: swap_jobs(frames, faces, identities, queries, videos),
+            VideoFormat.from_media(info) if moving is info else canvas_format(info, moving),
+            jobs,
             self._painter(shape, self._occlusion(info, faces, shape)),
             () if videos else analysis.shots,
         )
@@ -233,9 +252,7 @@ class _Run:
             raise NoFaceError(f"{moving.path}: no face found in the driving video")
         with self._clock.measure("prepare"):
             sizes_px = self._engine.spec.crop_sizes_px
-            # The portrait's own picture is painted anew, beside parts of it that are not: the loss would show.
-            detail = max(self._settings.engine.detail, _PORTRAIT_DETAIL)
-            size_px = crop_px_for(portrait, self._template, canvas, sizes_px, detail)
+            size_px = crop_px_for(portrait, self._template, canvas, sizes_px, self._detail())
             source = portrait_still(canvas, portrait).crop(self._template, size_px)
             identities = self._prepare([source], movers, moving)
         driving_shape = CropShape.of(moving, self._template, min(sizes_px))
@@ -251,6 +268,11 @@ class _Run:
                 # Frames of a moving portrait go by with those of the driving video; a still is the same in every part.
                 analysis.shots if canvas.kind == "image" else (),
             )
+
+    def _detail(self) -> float:
+        """Where the canvas's own picture is painted anew, beside parts of it that are not, a loss would show."""
+        own = self._plan.task == "reenact" or (self._plan.task == "edit" and not self._engine.spec.generates)
+        return max(self._settings.engine.detail, _PORTRAIT_DETAIL if own else 0.0)
 
     def _warn_of_absence(self, roles: Sequence[Role]) -> None:
         """Somebody is in the file, but not in the range of it that is edited."""

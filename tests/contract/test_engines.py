@@ -103,7 +103,9 @@ def requests_for(engine: Engine, recipe: Recipe, cropper: _Cropper, size_px: int
         identity = engine.prepare([still if "source" in recipe.rows.values() else canvases[0]], motion)
         hole = None
         if recipe.name == "edit":
-            recipe = recipe.with_rows({"lips": "query", "eyebrows": "query"})
+            able = engine.spec.takes["edit"]
+            taken = [name for name in ("lips", "eyebrows") if name in able] or ["lighting"]
+            recipe = recipe.with_rows(dict.fromkeys(taken, "query"))
         elif recipe.name == "inpaint":
             hole = np.zeros((size_px, size_px), np.uint8)
             hole[size_px // 3 : size_px // 2, size_px // 3 : -size_px // 3] = 255

@@ -43,6 +43,7 @@ class FaceXEngine:
         Raises UsageError without torch, WeightsError for weights that are not there or no checkpoint.
         """
         weights = _weights(options)
+        options.check_amounts("facex", ())
         from facexcli.engines.facex.backbone import check_unet, checkpoint_of, unet_place
         from facexcli.engines.facex.checkpoint import read_config
         from facexcli.engines.facex.render import default_batch

@@ -14,6 +14,7 @@ from facexcli.engines.mesh.lips import LIP_LINE, mouth_gap, move_lips
 from facexcli.engines.mesh.mouth import paint_mouth
 from facexcli.engines.mesh.performance import STILL, Gesture, Performance, gesture_of_still, perform
 from facexcli.engines.mesh.portrait import Portrait, prepare_portrait
+from facexcli.fusion.mask import rim_alpha
 from facexcli.geometry.face_shape import BROWS, EYES, OUTLINE
 from facexcli.geometry.model3d import Pose, project, rotation_matrix
 from facexcli.geometry.warp import ThinPlate, warp_image
@@ -72,7 +73,7 @@ def render_motion(state: MotionState, request: EditRequest) -> Patch:
     lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean())
     teeth_edge = (_TEETH_EDGE - lift) * portrait.pose.scale
     paint_mouth(picture, lip_line, opened, teeth_edge, portrait.mouth, portrait.rgb, _teeth_map(turn, portrait, pose))
-    return Patch(picture, _rim_alpha(portrait.size_px))
+    return Patch(picture, rim_alpha(portrait.size_px))
 
 
 def _portrait_of(state: MotionState, canvas: Crop) -> Portrait:
@@ -187,11 +188,3 @@ def _eye_box(points: Array, half_width_px: float, size_px: int) -> tuple[int, in
     x0, y0 = np.floor(centre - half_width_px * np.array([1.35, 1.5])).astype(int)
     x1, y1 = np.ceil(centre + half_width_px * np.array([1.35, 1.2])).astype(int) + 1
     return max(int(x0), 0), max(int(y0), 0), min(int(x1), size_px), min(int(y1), size_px)
-
-
-def _rim_alpha(size_px: int) -> Array:
-    """1 inside, 0 at the crop's rim."""
-    place = np.arange(size_px, dtype=np.float32)
-    ramp = np.clip(np.minimum(place, place[::-1]) / np.float32(0.06 * size_px), 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    return np.minimum(ramp[:, None], ramp[None])

@@ -86,8 +86,8 @@ def test_a_video_takes_its_expression_from_a_video(bench: Bench, eval_data: Path
     bench.out = tmp_path / "out.mkv"
     bench.run("edit", bench.clip, "--expression", bench.clip, "--trim", "#0..#3")
     assert probe(bench.out).kind == "video"
-    said = bench.run("edit", bench.me, "--expression", bench.clip, code=2)
-    assert "reenact" in said
+    bench.run("edit", bench.me, "--expression", bench.clip, "--trim", "#0..#2")
+    assert probe(bench.out).frame_count_from_header in (2, None)
 
 
 def test_a_plan_knows_the_weights_by_their_content(
@@ -118,7 +118,7 @@ def test_a_plan_knows_the_weights_by_their_content(
     ("arguments", "message"),
     [
         (["head-swap", "{other}", "{me}"], "--engine facex can do head-swap"),
-        (["edit", "{me}", "--take", "lips={other}"], "--engine facex can do edit"),
+        (["edit", "{me}", "--take", "lips={other}"], "lips: --engine facex"),
         (["swap", "{other}", "{me}", "--unet", "."], "takes no --unet"),
     ],
 )
