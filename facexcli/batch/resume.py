@@ -141,7 +141,7 @@ def _header(plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
         "inputs": [item.fingerprint for item in plan.inputs],
         "people": [fingerprint(path) for path in (people.match, people.analysis) if path is not None],
         "weights": [dict(weights), *_digests(plan.settings.engine.weights), *_digests(network)],
-        "code": _code_digest(),
+        "code": code_digest(Path(facexcli.__file__).parent),
         "container": plan.output.suffix.lower(),
         "segment_s": plan.settings.compute.segment_s,
     }
@@ -155,12 +155,12 @@ def _digests(weights: Path | None) -> list[str]:
     return [fingerprint(path) for path in files]
 
 
-def _code_digest() -> str:
-    root = Path(facexcli.__file__).parent
+def code_digest(package: Path) -> str:
+    """SHA-256 of facex's version and of the code in the folder of its package."""
     digest = hashlib.sha256(facexcli.__version__.encode())
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-__all__ = ["KeptParts", "run_resumable"]
+__all__ = ["KeptParts", "code_digest", "run_resumable"]

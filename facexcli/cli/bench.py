@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from facexcli.cli.bench_batch import bench_batch
+from facexcli.cli.bench_resume import bench_resume
 from facexcli.cli.console import print_json, print_result
 from facexcli.errors import UsageError, unknown_name
 from facexcli.settings import DtypeName
@@ -311,48 +312,6 @@ def bench_occlusion(data: DataOption = _DATA, keep: KeepOption = None) -> None:
             f"{name or 'none'}: {least if name else ''}face lost {_mean(row.lost for row in same):.1%}, "
             f"most {max(row.lost for row in same):.1%}"
         )
-
-
-def bench_resume(
-    data: DataOption = _DATA,
-    kills: Annotated[int, typer.Option("--kills", metavar="N", min=0, help="runs that are killed")] = 50,
-    height: Annotated[int, typer.Option("--height", metavar="PX", min=64, help="lines of the made clip")] = 360,
-    seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=4, help="length of the made clip")] = 20.0,
-    repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=0, help="runs of which the median is told")] = 3,
-    minutes: Annotated[
-        list[float] | None, typer.Option("--minutes", metavar="M", help="lengths whose memory is told; repeatable")
-    ] = None,
-) -> None:
-    """Kill runs at random times and go on with them; what parts cost, and what two workers gain.
-
-    Example:
-      facex bench resume --kills 50 --minutes 1 --minutes 5
-    """
-    from facexcli.evaluate import bench, resume, speed
-
-    origin, source = bench.talking_clips(data)[0], data / "london" / "087_neutral.jpg"
-    with tempfile.TemporaryDirectory(prefix="facex-bench-") as name:
-        folder = Path(name)
-        clip = folder / "clip.mp4"
-        speed.make_clip(origin, clip, height, seconds)
-        runs = list(resume.bench_kills(source, clip, folder, kills)) if kills else []
-        if runs:
-            print_result(
-                f"killed and gone on: {sum(run.same for run in runs)} of {len(runs)} with the frames of an undisturbed "
-                f"run; segments lost: at most {max(run.lost for run in runs)}; "
-                f"kept: {min(run.kept for run in runs)} to {max(run.kept for run in runs)}"
-            )
-        if repeats:
-            parts = resume.bench_overhead(source, clip, folder, repeats)
-            print_result(
-                f"segments of 2 s against one: CPU {parts.cpu_ratio - 1:+.1%}, wall {parts.wall_ratio - 1:+.1%}"
-            )
-            two = resume.bench_workers(source, clip, folder, repeats)
-            print_result(f"two workers on two cores against one on one: {1 / two.wall_ratio:.2f} times the throughput")
-        for length, peak_mib in zip(
-            minutes or (), resume.bench_memory(source, origin, folder, height, minutes or ()), strict=True
-        ):
-            print_result(f"memory, {length:g} minutes: {peak_mib:.0f} MiB")
 
 
 def bench_provenance(

@@ -14,8 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import cv2
 import numpy as np
+from av.packet import Packet
 
 from facexcli.errors import DeviceError
 from facexcli.media.color import rgb_roi
@@ -79,6 +81,31 @@ def make_clip(
                 there_and_back[index % len(there_and_back)], np.repeat(noise[index % 8], 3, 2), dtype=cv2.CV_8U
             )
             writer.write(frame_from_rgb(rgb, index, index, 1 / RATE, 1))
+
+
+def loop_clip(clip: Path, output: Path, seconds: float) -> None:
+    """A long video out of a short one, by its packets over and over: quick to make, and small.
+
+    `clip` is a video of `make_clip`: at one rate, beginning with a key frame.
+    """
+    with av.open(str(clip)) as origin, av.open(str(output), "w") as target:
+        video = origin.streams.video[0]
+        assert video.time_base is not None
+        packets = [
+            (bytes(packet), packet.pts, packet.dts, packet.is_keyframe)
+            for packet in origin.demux(video)
+            if packet.pts is not None and packet.dts is not None
+        ]
+        tick = round(1 / (RATE * video.time_base))
+        stream = target.add_stream_from_template(video, opaque=True)
+        stream.time_base = video.time_base
+        for index in range(round(seconds * RATE)):
+            turn, place = divmod(index, len(packets))
+            data, pts, dts, is_keyframe = packets[place]
+            packet, later = Packet(data), turn * len(packets) * tick
+            packet.stream, packet.time_base, packet.duration = stream, video.time_base, tick
+            packet.pts, packet.dts, packet.is_keyframe = pts + later, dts + later, is_keyframe
+            target.mux_one(packet)
 
 
 def bench_speed(source: Path, clip: Path, folder: Path, repeats: int, options: Sequence[str] = ()) -> SpeedRow:
