@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from facexcli.evaluate.pinned import PinnedCode
     from facexcli.evaluate.resume import Killed
 
-_KILLED_LINES, _KILLED_S = 180, 6.0
+_KILLED_LINES, _KILLED_S = 180, 5.0
 _LONG_LINES, _LONG_S = 128, 10.0
 
 
@@ -71,13 +71,13 @@ def bench_resume(
 def _tell_kills(code: PinnedCode, source: Path, folder: Path, kills: int) -> None:
     from facexcli.evaluate import resume
 
-    print_result("killed after s  in stage  kept  lost  frames lost  same frames")
+    print_result("killed, CPU s  in stage  kept  lost  frames lost  same frames")
     runs: list[Killed] = []
     for run in resume.bench_kills(code, source, folder / "killed.mp4", folder, kills):
         runs.append(run)
         same = "yes" if run.same else "NO"
         print_result(
-            f"{run.after_s:14.2f}  {run.stage:>8}  {run.kept:4}  {run.lost:4}  {run.lost_frames:11}  {same:>11}"
+            f"{run.after_s:13.2f}  {run.stage:>8}  {run.kept:4}  {run.lost:4}  {run.lost_frames:11}  {same:>11}"
         )
     stages = Counter(run.stage for run in runs)
     print_result(

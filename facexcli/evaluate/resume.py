@@ -8,9 +8,9 @@ import os
 import random
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facexcli.batch.ledger import work_folder
@@ -20,20 +20,20 @@ from facexcli.media.reader import FrameReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from facexcli.evaluate.pinned import PinnedCode
 
 SEGMENT_S = 1.0
+_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Killed:
     """One run that was killed, and gone on with.
 
-    after_s: when it was killed. stage: what it was doing then, "start" before the first stage. kept: segments that it
-    had finished. lost: others that it had begun. lost_frames: those that it had told of and that were rendered again.
-    same: whether the result has the frames of a run that nobody disturbed.
+    after_s: the CPU time that it had taken by then. stage: what it was doing, "start" before the first stage. kept:
+    segments that it had finished. lost: others that it had begun. lost_frames: those that it had told of and that were
+    rendered again. same: whether the result has the frames of a run that nobody disturbed.
     """
 
     after_s: float
@@ -49,10 +49,13 @@ def bench_kills(
 ) -> Iterator[Killed]:
     """Kill `kills` runs, with all their processes, at random times with SIGKILL, and go on with each.
 
-    Times are spread evenly over the time that a run takes. A run that ends before its time was not killed: another
-    takes its place. Raises DeviceError when a run fails of itself.
+    Times are CPU times, spread evenly over what a run takes, so that it does not matter what else the machine does. A
+    run that ends before its time was not killed: another takes its place. Raises DeviceError when a run fails of
+    itself, and where the system does not tell of CPU times.
     """
     whole, log = folder / "whole.mp4", folder / "events.jsonl"
+    if not spent_s(os.getpid()):
+        raise DeviceError("this system does not tell the CPU time of processes in /proc", "kill runs on Linux")
     run_s = _run(_swap(code, source, clip, whole), log)
     wanted = frame_hashes(whole)
     chance = random.Random(seed)
@@ -78,28 +81,46 @@ def _swap(code: PinnedCode, source: Path, clip: Path, output: Path) -> list[str]
 
 
 def _run(command: Sequence[str], log: Path) -> float:
-    """To its end; how long it took, in seconds. Raises DeviceError."""
-    start = time.perf_counter()
-    with log.open("wb") as stream:
-        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, check=False)
-    if ended.returncode:
+    """To its end; the CPU seconds that it took. Raises DeviceError."""
+    process = _start(command, log)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
         said = [event["message"] for event in _events(log) if event["event"] == "error"]
-        raise DeviceError(f"a run failed: {' '.join(said) or f'exit code {ended.returncode}'}", "run it by hand")
-    return time.perf_counter() - start
+        raise DeviceError(f"a run failed: {' '.join(said) or f'exit code {process.returncode}'}", "run it by hand")
+    return usage.ru_utime + usage.ru_stime
 
 
 def _killed(command: Sequence[str], after_s: float, log: Path) -> bool:
     """All processes of the run at once, as when the power fails. False where it had ended by then."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True
-        )
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(after_s)
-        return False
+    process = _start(command, log)
+    while spent_s(process.pid) < after_s:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
+            return False
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return True
+
+
+def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """In a group of processes of its own; what it tells goes into `log`."""
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True
+        )
+
+
+def spent_s(pid: int) -> float:
+    """CPU time so far of a process and those that it started, in seconds; 0 where /proc does not tell."""
+    try:
+        # After the name, which may hold anything: state, and from there on fields 14 to 17 of proc_pid_stat(5).
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    return own + sum(spent_s(int(child)) for child in children)
 
 
 def _events(log: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from facexcli.types import Motion
 
 _STEPS = 8
+_AT_ONCE = 256
 _RESIDUAL_SCALE = 0.06
 """Residuals of this size, in face units, count half: the spread of points between persons."""
 _LEAST_COSINE = 0.35
@@ -92,7 +93,7 @@ def fit_pose(landmarks_px: Array, shape: Array = MEAN_SHAPE) -> Pose:
 
 
 def fit_poses(landmarks_px: Array, shape: Array = MEAN_SHAPE) -> list[Pose]:
-    """`fit_pose` of landmarks_px (T, 68, 2), all at once.
+    """`fit_pose` of landmarks_px (T, 68, 2), many at once.
 
     Gauss-Newton on rotation, scale and translation with Geman-McClure weights, from the orthonormalised affine fit.
     Raises ValueError for another shape of landmarks.
@@ -100,6 +101,15 @@ def fit_poses(landmarks_px: Array, shape: Array = MEAN_SHAPE) -> list[Pose]:
     landmarks = np.asarray(landmarks_px, np.float64)
     if landmarks.ndim != 3 or landmarks.shape[1:] != (LANDMARK_COUNT, 2):
         raise ValueError(f"landmarks_px must be (T, 68, 2), got {landmarks.shape}")
+    # A few hundred at once: each takes 20 kB on the way, and a track may be as long as a film.
+    return [
+        pose
+        for first in range(0, len(landmarks), _AT_ONCE)
+        for pose in _fitted(landmarks[first : first + _AT_ONCE], shape)
+    ]
+
+
+def _fitted(landmarks: Array, shape: Array) -> list[Pose]:
     rotations, scales, shifts = _affine_start(landmarks, shape)
     for _ in range(_STEPS):
         turned = np.einsum("nij,kj->nki", rotations, shape)
