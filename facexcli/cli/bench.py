@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from facexcli.cli.bench_batch import bench_batch
+from facexcli.cli.bench_compare import bench_compare
 from facexcli.cli.bench_resume import bench_resume
 from facexcli.cli.console import print_json, print_result
 from facexcli.errors import UsageError, unknown_name
@@ -31,6 +32,7 @@ Example:
   facex bench swap --data ../shared/data/eval
   facex bench people
   facex bench speed --seconds 10
+  facex bench compare --grid compared.png
 """
 
 DataOption = Annotated[
@@ -49,6 +51,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group.command("media")(bench_media)
     group.command("resume")(bench_resume)
     group.command("batch")(bench_batch)
+    group.command("compare")(bench_compare)
     group.command("engine")(bench_engine)
     group.command("provenance")(bench_provenance)
     group.command("occlusion")(bench_occlusion)

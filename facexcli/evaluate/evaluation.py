@@ -8,7 +8,7 @@ off its pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,7 @@ def evaluate(
     among: Path | None = None,
     min_face_px: float = 40,
     reporter: Reporter | None = None,
+    analyzer: DlibAnalyzer | None = None,
 ) -> Evaluation:
     """Measure a swap, or with `driving` a reenactment, as `facex eval` does.
 
@@ -70,6 +71,7 @@ def evaluate(
         among: a folder of people, for identity retrieval, and to say what the judge's figures mean.
         min_face_px: smaller faces of the canvas are not measured.
         reporter: hears of progress and warnings.
+        analyzer: models that are open, and stay so, where many results are judged.
 
     Raises:
         InputError: a file that cannot be read, or a result that was not made from these files.
@@ -78,8 +80,10 @@ def evaluate(
     """
     given = {who: expand_stills(stills) for who, stills in _by_person(sources).items()}
     reporter = reporter or SilentReporter()
-    dlib = DlibAnalyzer()
-    with closing(dlib), single_threaded_kernels(), closing(IdentityJudge(dlib)) as judge:
+    with ExitStack() as stack:
+        stack.enter_context(single_threaded_kernels())
+        dlib = analyzer or stack.enter_context(closing(DlibAnalyzer()))
+        judge = stack.enter_context(closing(IdentityJudge(dlib)))
         part = FrameRange(*parse_trim(trim))
         return _Task(result, canvas, driving, part, dlib, judge, reporter).run(given, among, min_face_px)
 

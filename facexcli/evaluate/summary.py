@@ -144,6 +144,12 @@ def _add_motion(sheet: _Sheet, accounts: Sequence[Account], measured: Measured) 
     if measured.is_swap:
         value = mean(accounts, "landmark_error")
         sheet.add("landmark_error", value, "eye dist.", "lower", f"68 points, {beside}", nobody)
+    openings = [
+        np.abs(np.subtract(*paired(accounts, key, f"{key}_reference"))) for key in ("mouth_opening", "eye_opening")
+    ]
+    value = float(np.concatenate(openings).mean()) if openings[0].size else None
+    how = f"how far mouth and eyes are open, {beside}"
+    sheet.add("opening_error", value, "", "lower", how, nobody)
     for name, key in (("mouth", "mouth_opening"), ("eye", "eye_opening")):
         how = f"opening over time, {beside}"
         sheet.add(f"{name}_correlation", correlation(accounts, key), "", "higher", how, "nothing moves")

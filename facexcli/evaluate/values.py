@@ -120,7 +120,7 @@ class Evaluation:
             "frame_count": self.frame_count,
             "judge": self.judge,
             "metrics": {
-                name: {"value": _number(m.value), "unit": m.unit, "better": m.better, "how": m.how}
+                name: {"value": plain_number(m.value), "unit": m.unit, "better": m.better, "how": m.how}
                 for name, m in self.metrics.items()
             },
             "missing": dict(self.missing),
@@ -211,7 +211,7 @@ def _series_to_json(series: PersonSeries) -> dict[str, Any]:
         "track_ids": list(series.track_ids),
         "frame_indices": series.frame_indices.tolist(),
         "time_s": [round(float(time), 6) for time in series.time_s],
-        "values": {name: [_number(float(value)) for value in values] for name, values in series.values.items()},
+        "values": {name: [plain_number(float(value)) for value in values] for name, values in series.values.items()},
     }
 
 
@@ -228,8 +228,8 @@ def _series_from_json(item: Mapping[str, Any]) -> PersonSeries:
     )
 
 
-def _number(value: float) -> float | str | None:
-    """Six significant digits: more than any of these measures has."""
-    if math.isnan(value):
+def plain_number(value: float | None) -> float | str | None:
+    """As JSON has it: NaN is null, infinity the text "inf". Six significant digits: more than any of these measures."""
+    if value is None or math.isnan(value):
         return None
     return float(f"{value:.6g}") if math.isfinite(value) else str(value)
