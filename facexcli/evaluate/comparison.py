@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -147,30 +147,22 @@ def compare(
 
     Raises what `facexcli.swap` raises, except NoFaceError, for which a pair is left out.
     """
-    total = len(sides) * sum(map(len, sets.values()))
-    progress = StageProgress(reporter, "measure", total, "swaps")
-    with ExitStack() as stack:
-        judge = stack.enter_context(closing(DlibAnalyzer()))
-        models = {side.label: stack.enter_context(Models()) for side in sides}
+    progress = StageProgress(reporter, "measure", len(sides) * sum(map(len, sets.values())), "swaps")
+    with closing(DlibAnalyzer()) as judge, Models() as models:
         for name, pairs in sets.items():
-            results: dict[Pair, Mapping[str, Result]] = {}
-            left_out = []
-            for number, pair in enumerate(pairs):
-                places = {
-                    side.label: folder / f"{name}-{number}-{side.label.replace(' ', '-')}{_suffix(pair)}"
-                    for side in sides
-                }
-                try:
-                    made = {
-                        side.label: _result(pair, side, places[side.label], models[side.label], judge) for side in sides
-                    }
-                except NoFaceError as error:
-                    left_out.append(f"{pair.title}: {error.message}")
-                else:
-                    results[pair] = made
-                progress.advance(len(sides))
-            rows = tuple(_row(side.label, name, [made[side.label] for made in results.values()]) for side in sides)
-            yield SetResult(name, results, rows, tuple(left_out))
+            results: dict[Pair, dict[str, Result]] = {pair: {} for pair in pairs}
+            left_out: dict[Pair, str] = {}
+            for side in sides:
+                for number, pair in enumerate(pairs):
+                    place = folder / f"{name}-{number}-{side.label.replace(' ', '-')}{_suffix(pair)}"
+                    try:
+                        results[pair][side.label] = _result(pair, side, place, models, judge)
+                    except NoFaceError as error:
+                        left_out[pair] = f"{pair.title}: {error.message}"
+                    progress.advance()
+            shared = {pair: made for pair, made in results.items() if pair not in left_out}
+            rows = tuple(_row(side.label, name, [made[side.label] for made in shared.values()]) for side in sides)
+            yield SetResult(name, shared, rows, tuple(left_out.values()))
     progress.finish()
 
 
@@ -180,7 +172,8 @@ def _suffix(pair: Pair) -> str:
 
 def _result(pair: Pair, side: Contestant, place: Path, models: Models, judge: DlibAnalyzer) -> Result:
     """Raises NoFaceError where there is nobody to edit; a result without a face is one."""
-    settings = side.settings.model_copy(update={"range": side.settings.range.model_copy(update={"trim": pair.trim})})
+    part = side.settings.range.model_copy(update={"trim": pair.trim})
+    settings = side.settings.model_copy(update={"range": part})
     run(plan_swap([pair.source], pair.canvas, place, settings), overwrite=True, models=models)
     try:
         return Result(place, evaluate(place, [pair.source], pair.canvas, trim=pair.trim, analyzer=judge))

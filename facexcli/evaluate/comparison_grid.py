@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.affine import resample, shift
+from facexcli.errors import NoFaceError
 from facexcli.evaluate.metrics.view import window_of
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.source import find_source_face
@@ -34,6 +35,8 @@ def comparison_grid(sets: Sequence[SetResult]) -> Array:
 
     The results' files have to be there still. Raises NoFaceError where no pair was compared.
     """
+    if not any(result.results for result in sets):
+        raise NoFaceError("no pair was compared", "each of them is left out for a reason that is told with its set")
     with closing(DlibAnalyzer()) as dlib:
         rows = [list(_row(result.name, pair, made, dlib)) for result in sets for pair, made in result.results.items()]
     return sheet(rows, (TILE_PX, TILE_PX))

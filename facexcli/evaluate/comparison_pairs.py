@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from facexcli.errors import InputError
 from facexcli.evaluate.bench import found_clips, talking_clips
 from facexcli.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 SetName = Literal["self-swap", "london", "portraits", "talking"]
 MOST_PAIRS = 12
@@ -38,6 +38,7 @@ class Pair:
 
     @property
     def title(self) -> str:
+        """Who into whom, by the names of the files."""
         return f"{self.source.stem} into {self.canvas.stem}"
 
 
@@ -47,16 +48,15 @@ def choose_pairs(data: Path, count: int, seed: int) -> dict[SetName, list[Pair]]
     self-swap: a person's smiling still into the neutral one, which is then what the result should be. london: a
     neutral still into another person's neutral and smiling one in turns. portraits: both sexes in turns, into each kind
     of portrait (sex, glasses, hat, hard light, something before the face, profile) in turns. talking: neutral stills
-    into clips. Nobody is a canvas twice in a set.
+    into clips. Nobody is a canvas twice in a set, and fewer pairs are the first of more.
 
     Raises InputError where the data are not there.
     """
     people = _shuffled(found_clips(data, "london/*_neutral.jpg"), seed, "london")
     clips = _shuffled(talking_clips(data), seed, "talking")[: (count + 1) // 2]
-    ring = list(islice(cycle(people), 2 * count + len(clips) + 1))
     london = [
         Pair(source, canvas if number % 2 else _smiling(canvas))
-        for number, (source, canvas) in enumerate(pairwise(ring[: count + 1]))
+        for number, (source, canvas) in enumerate(pairwise(people[: count + 1]))
     ]
     return {
         "self-swap": [Pair(_smiling(person), person) for person in people[:count]],
@@ -64,13 +64,9 @@ def choose_pairs(data: Path, count: int, seed: int) -> dict[SetName, list[Pair]]
         "portraits": _portraits(data / "portraits.json", count, seed),
         "talking": [
             Pair(source, clip, range(_FIRST_FRAME, _FIRST_FRAME + _FRAMES))
-            for source, clip in zip(ring[count:], clips, strict=False)
+            for source, clip in zip(reversed(people), clips, strict=False)
         ],
     }
-
-
-def set_names() -> tuple[SetName, ...]:
-    return get_args(SetName)
 
 
 def _smiling(neutral: Path) -> Path:
@@ -86,22 +82,18 @@ def _portraits(listing: Path, count: int, seed: int) -> list[Pair]:
         raise InputError(
             f"{listing}: no list of portraits: {error}", "give the folder of the evaluation data with --data"
         ) from error
-    if not kinds.keys() >= set(_SEXES):
-        raise InputError(f"{listing} tags no portraits {' or '.join(_SEXES)}", "give the folder of the evaluation data")
+    if any(len(kinds.get(sex, ())) < MOST_PAIRS for sex in _SEXES):
+        raise InputError(
+            f"{listing} has fewer than {MOST_PAIRS} portraits that are {' or '.join(_SEXES)}",
+            "give the folder of the evaluation data with --data",
+        )
     left = {kind: _shuffled(paths, seed, f"portraits {kind}") for kind, paths in sorted(kinds.items())}
-    canvases = _in_turns(left, sorted(left), count)
-    return [Pair(source, canvas) for source, canvas in zip(_in_turns(left, _SEXES, count), canvases, strict=False)]
-
-
-def _in_turns(left: dict[str, list[Path]], kinds: Sequence[str], count: int) -> list[Path]:
-    """Take a picture of each kind in turns out of `left`, until there are `count`, or no more."""
-    most = max(len(left[kind]) for kind in kinds)
-    order = (kind for _ in range(most) for kind in kinds)
-    taken: list[Path] = []
-    for kind in order:
-        if left[kind] and len(taken) < count:
-            taken.append(left[kind].pop())
-    return taken
+    turns, pairs = cycle(left), []
+    for sex in islice(cycle(_SEXES), count):
+        source = left[sex].pop()
+        kind = next(kind for kind in turns if left[kind])
+        pairs.append(Pair(source, left[kind].pop()))
+    return pairs
 
 
 def _shuffled(paths: Iterable[Path], seed: int, purpose: str) -> list[Path]:
