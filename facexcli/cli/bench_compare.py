@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,8 +54,8 @@ def bench_compare(
 ) -> None:
     """Compare engines over the same pairs: one's own face, other people's, portraits and talking clips.
 
-    A row for each engine and set, with the metrics of `facex eval`. `source` and `canvas` are distances to the two
-    people. `--seed` draws the pairs.
+    A row for each engine and set, with the metrics of `facex eval`; `source` and `canvas` are the distances to the two
+    people, `found` is the share of the results that still show a face. `--seed` draws the pairs.
 
     Example:
       facex bench compare --data ../shared/data/eval
@@ -106,18 +107,19 @@ def _print_costs(costs: Mapping[str, EngineCost]) -> None:
     print_result("the engine alone, a face at a time")
     _line("", "ms", "faces/s")
     for label, cost in costs.items():
-        _line(label, cost.face_ms, 1000 / cost.face_ms)
+        _line(label, cost.face_ms, 1000 / cost.face_ms, f" {cost.runs_on}")
 
 
 def _print_verdicts(told: Mapping[str, Sequence[Figure]]) -> None:
     for label, figures in told.items():
         for figure in figures:
             bound = "at least" if figure.is_least else "at most"
-            print_result(f"{label}: {figure.name:<46} {figure.value:8.3f}   {bound} {figure.limit:g}"
+            value = "no figure" if math.isnan(figure.value) else f"{figure.value:+.3f}"
+            print_result(f"{label}: {figure.name:<46} {value:>9}   {bound} {figure.limit:g}"
                          f"   {'met' if figure.met else 'missed'}")  # fmt: skip
         print_result(f"{label}: {sum(figure.met for figure in figures)} of {len(figures)} targets met")
 
 
 def _line(title: str, *cells: Any) -> None:
     texts = ["" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells]
-    print_result(f"{title:<14.14}" + "".join(f" {text:>8}" for text in texts))
+    print_result((f"{title:<14.14}" + "".join(f" {text:>8}" for text in texts)).rstrip())

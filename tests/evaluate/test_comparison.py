@@ -31,25 +31,23 @@ from facexcli.evaluate.comparison_grid import TILE_PX, comparison_grid
 from facexcli.evaluate.comparison_pairs import MOST_PAIRS, Pair, choose_pairs
 from facexcli.evaluate.engine_bench import EngineCost
 from facexcli.events import SilentReporter
-from facexcli.media.image import write_image
 from facexcli.settings import Settings
 
 
 @pytest.fixture(scope="module")
 def compared(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[SetResult]:
-    """One person's own face by two engines, a few frames of a clip, and a picture of nobody."""
-    folder = tmp_path_factory.mktemp("compared")
-    write_image(folder / "nobody.png", np.full((64, 64, 3), 90, np.uint8))
-    london = eval_data / "london"
+    """One person's own face by two engines, and a few frames of a clip by one."""
+    folder, london = tmp_path_factory.mktemp("compared"), eval_data / "london"
     sides, _ = contestants(["mesh", "unchanged"], [], Settings())
-    own = {"self-swap": [Pair(london / "087_smiling.jpg", london / "087_neutral.jpg")]}
-    others = {
-        "talking": [
-            Pair(london / "009_neutral.jpg", folder / "nobody.png"),
-            Pair(london / "009_neutral.jpg", eval_data / "talking" / "grid_sbia1a.mpg", range(20, 31)),
-        ]
-    }
-    return [*compare(sides, own, folder, SilentReporter()), *compare(sides[1:], others, folder, SilentReporter())]
+    clip = Pair(london / "009_neutral.jpg", eval_data / "talking" / "grid_sbia1a.mpg", range(20, 31))
+    return [
+        *compare(sides, {"self-swap": [own_face(london)]}, folder, SilentReporter()),
+        *compare(sides[1:], {"talking": [clip]}, folder, SilentReporter()),
+    ]
+
+
+def own_face(london: Path) -> Pair:
+    return Pair(london / "087_smiling.jpg", london / "087_neutral.jpg")
 
 
 def test_the_engine_that_changes_nothing_is_found_to_change_nothing(compared: list[SetResult]) -> None:
@@ -78,10 +76,24 @@ def test_an_engine_that_paints_is_told_from_one_that_does_not(compared: list[Set
     assert mesh["face_psnr"] == pytest.approx(29, abs=3)
 
 
-def test_a_pair_with_nobody_to_edit_is_left_out_and_said_so(compared: list[SetResult]) -> None:
-    (line,) = compared[1].left_out
-    assert "nobody" in line
-    assert [pair.canvas.stem for pair in compared[1].results] == ["grid_sbia1a"]
+def test_a_pair_with_nobody_to_edit_is_left_out_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: list[SetResult]
+) -> None:
+    """For all engines, even where only one of them cannot: means are over the same pairs."""
+
+    def made(pair: Pair, side: Contestant, *rest: object) -> Result:
+        if (pair.canvas.stem, side.label) == ("nobody", "unchanged"):
+            raise NoFaceError("nobody.png: no face found to edit")
+        return compared[0].results[own][side.label]
+
+    (own,) = compared[0].results
+    monkeypatch.setattr(comparison, "_result", made)
+    sides = sides_of("mesh", "unchanged")
+    pairs = [replace(own, canvas=Path("nobody.png")), own]
+    (found,) = compare(sides, {"london": pairs}, tmp_path, SilentReporter())
+    assert found.left_out == ("087_smiling into nobody: nobody.png: no face found to edit",)
+    assert list(found.results) == [own]
+    assert found.rows[0].figures["landmark_error"] == compared[0].rows[0].figures["landmark_error"]
 
 
 def test_the_grid_shows_every_pair_and_every_engine(compared: list[SetResult]) -> None:
@@ -148,16 +160,21 @@ def test_the_trained_engine_is_left_out_where_there_are_no_weights() -> None:
     assert sides[0].settings.provenance.mark == "off" and sides[0].settings.compute.cache_mb == 0
 
 
-def test_engines_and_weights_that_cannot_be_are_a_clear_line(tmp_path: Path) -> None:
+def test_engines_and_weights_that_cannot_be_are_a_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="unknown engine 'mash'") as caught:
         contestants(["mash"], [], Settings())
     assert "mesh" in caught.value.hint
     with pytest.raises((UsageError, WeightsError), match="facex"):
         contestants(["facex"], [], Settings())
-    with pytest.raises((UsageError, WeightsError)):
-        contestants([], [tmp_path / "none.safetensors"], Settings())
     with pytest.raises(UsageError, match="not compared"):
-        contestants(["mesh"], [tmp_path / "none.safetensors"], Settings())
+        contestants(["mesh"], [Path("none.safetensors")], Settings())
+
+    def refused(name: str, recipe: str, options: EngineOptions) -> None:
+        raise WeightsError(f"{options.weights}: no such file")
+
+    monkeypatch.setattr(comparison, "open_engine", refused)
+    with pytest.raises(WeightsError, match=r"none\.safetensors"):
+        contestants(["facex"], [Path("none.safetensors")], Settings())
 
 
 def test_several_weights_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,12 +214,17 @@ def test_verdicts_compare_with_the_baseline() -> None:
     sides = sides_of("mesh", "facex", "unchanged")
     better = verdicts(sides, made_sets(face_psnr=33.5, seam=1.0, flicker_ratio=0.7))
     assert list(better) == ["facex"]
-    assert len(better["facex"]) == 8 and all(figure.met for figure in better["facex"])
+    assert len(better["facex"]) == 9 and all(figure.met for figure in better["facex"])
     worse = verdicts(sides, made_sets(face_psnr=32.9, identity_distance=0.41, seam=1.2, flicker_ratio=None))["facex"]
-    assert [figure.met for figure in worse] == [False] * 8
+    assert [figure.met for figure in worse] == [True] + [False] * 8
     assert math.isnan(worse[-1].value)
     perfect = verdicts(sides, made_sets(face_psnr=math.inf))["facex"]
-    assert perfect[0].met
+    assert perfect[1].met
+    lost = [
+        replace(result, rows=tuple(replace(row, found=0.5) if row.label == "facex" else row for row in result.rows))
+        for result in made_sets(face_psnr=33.5)
+    ]
+    assert [figure.met for figure in verdicts(sides, lost)["facex"]] == [False] + [True] * 8
     assert verdicts(sides_of("facex", "unchanged"), made_sets()) == {}
 
 
@@ -256,7 +278,7 @@ def test_the_command_prints_a_table_or_json(
     assert lines[2].split()[:2] == ["found", "PSNR"]
     assert lines[3].split()[:3] == ["mesh", "100%", "30.000"]
     assert "  left out: a into b: no face" in lines
-    assert lines[-1] == "facex: 8 of 8 targets met"
+    assert lines[-1] == "facex: 9 of 9 targets met"
     assert main(["bench", "compare", "--pairs", "1", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"sets", "speed", "verdicts", "left_out"}
 
