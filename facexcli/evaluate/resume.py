@@ -31,9 +31,9 @@ _POLL_S = 0.01
 class Killed:
     """One run that was killed, and gone on with.
 
-    after_s: the CPU time that it had taken by then. stage: what it was doing, "start" before the first stage. kept:
-    segments that it had finished. lost: others that it had begun. lost_frames: those that it had told of and that were
-    rendered again. same: whether the result has the frames of a run that nobody disturbed.
+    after_s: the CPU time that it had taken by then. stage: what it was doing, "start" before the first stage and "end"
+    when the result was there. kept: segments that it had finished. lost: others that it had begun. lost_frames: those
+    that it had told of and that were rendered again. same: whether the result has the frames of an undisturbed run.
     """
 
     after_s: float
@@ -68,10 +68,13 @@ def bench_kills(
             after_s = chance.uniform(0, after_s)
         before = _events(log)
         kept, lost = _segments(work_folder(output))
-        if not output.exists():
+        stage, done = _stage(before), _rendered(before)[-1]
+        if output.exists():
+            stage, kept_frames = "end", done  # the result was in its place
+        else:
             _run(command, log)
-        done, kept_frames = _rendered(before)[-1], _rendered(_events(log))[0] if kept else 0
-        yield Killed(after_s, _stage(before), kept, lost, max(0, done - kept_frames), frame_hashes(output) == wanted)
+            kept_frames = _rendered(_events(log))[0] if kept else 0
+        yield Killed(after_s, stage, kept, lost, max(0, done - kept_frames), frame_hashes(output) == wanted)
         output.unlink()
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import cv2
 import pytest
 
 from facexcli.config import resolve
 from facexcli.events import SilentReporter
 from facexcli.faces.choose import choose_analyzer
+from facexcli.media.image import read_image, write_image
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
@@ -19,7 +21,7 @@ from facexcli.pipeline.analysis_io import save_analysis
 from facexcli.pipeline.people import find_people
 from facexcli.pipeline.plan import Plan, plan_swap
 
-FRAMES, PART = 18, 6
+FRAMES, PART = 12, 4
 MakePlan = Callable[..., Plan]
 
 
@@ -42,8 +44,23 @@ def clip(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def still(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portrait that is small, so that its face is found at once."""
+    path = tmp_path_factory.mktemp("still") / "still.png"
+    rgb = read_image(eval_data / "london" / "087_neutral.jpg")
+    write_image(path, cv2.resize(rgb, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _known_still(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found on the still is found once, for all of these tests; those that analyse switch the cache off."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "batch-cache"))
+
+
 @pytest.fixture
-def plan(clip: Path, eval_data: Path) -> MakePlan:
+def plan(clip: Path, still: Path) -> MakePlan:
     """Makes a plan for an output; the faces are known unless `analysis` is None."""
 
     def make(output: Path, target: Path = clip, **flags: object) -> Plan:
@@ -53,8 +70,9 @@ def plan(clip: Path, eval_data: Path) -> MakePlan:
             "codec": "ffv1",
             "provenance": "off",
             "occlusion": "off",
+            "detail": 0.2,
         }
-        return plan_swap([eval_data / "london" / "087_neutral.jpg"], target, output, resolve({**values, **flags}))
+        return plan_swap([still], target, output, resolve({**values, **flags}))
 
     return make
 
