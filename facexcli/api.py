@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from facexcli.events import Reporter, SilentReporter
 from facexcli.media.picture_files import output_path
+from facexcli.pipeline.formats import probe_target
 from facexcli.pipeline.inputs import Mapped
-from facexcli.pipeline.output import probe_target
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people
 from facexcli.pipeline.perception import choose_analyzer

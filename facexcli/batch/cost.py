@@ -23,7 +23,7 @@ from facexcli.errors import InputError, UsageError
 from facexcli.events import SilentReporter
 from facexcli.media.probe import probe
 from facexcli.pipeline.analyse import FrameRange, frame_total
-from facexcli.pipeline.output import probe_target
+from facexcli.pipeline.formats import probe_target
 from facexcli.pipeline.parts import JOINED
 from facexcli.settings import parse_trim
 

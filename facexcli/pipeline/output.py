@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from facexcli.errors import InputError, OutputError, UsageError
+from facexcli.errors import InputError, OutputError
 from facexcli.events import Informed, Reporter, Warned
 from facexcli.media.atomic import AtomicFile
-from facexcli.media.frames import SRGB
 from facexcli.media.image import color_profile, write_image
 from facexcli.media.picture_files import PicturePattern, PictureWriter
 from facexcli.media.pipe import STANDARD, container_suffix
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.media.sequence import members
-from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
+from facexcli.media.writer import VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import FrameRange, StageProgress, frame_total
+from facexcli.pipeline.formats import encode_options
 from facexcli.pipeline.labelling import LabelledSink, check_label
 from facexcli.pipeline.marking import left_behind
 from facexcli.pipeline.painter import Job
@@ -27,7 +26,7 @@ from facexcli.pipeline.part_encoder import OfAllParts, PartEncoder
 from facexcli.pipeline.parts import JOINED, MakeJobs, total_counts
 from facexcli.pipeline.picture_sink import PictureSink, losses_in_pictures
 from facexcli.pipeline.render import RenderCounts, render
-from facexcli.settings import EncodeSettings, parse_rate, parse_trim
+from facexcli.settings import EncodeSettings, parse_trim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from facexcli.pipeline.parts import Parts, Segment
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.render import FrameSink
-    from facexcli.settings import Settings
     from facexcli.types import Frame, MediaInfo, Shot
 
 
@@ -289,28 +287,3 @@ class Output:
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
             self._reporter.emit(Warned(f"{self._timeline.path}: {warning}"))
-
-
-def probe_target(path: Path, settings: Settings) -> MediaInfo:
-    """What the target or the driving video is. Raises InputError, and UsageError for a rate that it cannot have."""
-    rate = parse_rate(settings.range.fps)
-    info = probe(path, rate)
-    if rate is not None and info.kind != "sequence":
-        raise UsageError(f"--fps is for a folder of pictures, and {path} is none", "leave it out: times are kept")
-    return info
-
-
-def encode_options(settings: Settings) -> EncodeOptions:
-    """What the user chose for the encoder."""
-    chosen = settings.output
-    return EncodeOptions(chosen.codec, chosen.crf, chosen.encoder_preset, chosen.pix_fmt, chosen.audio)
-
-
-def canvas_format(canvas: MediaInfo, timeline: MediaInfo) -> VideoFormat:
-    """The canvas's pictures on the timeline's clock."""
-    rate = timeline.frame_rate or Fraction(25)
-    if canvas.kind == "image":
-        size = (canvas.display_width_px, canvas.display_height_px)
-        return VideoFormat(*size, "rgb24", timeline.time_base, rate, color=SRGB, is_vfr=timeline.is_vfr)
-    video = VideoFormat.from_media(canvas)
-    return replace(video, time_base=timeline.time_base, frame_rate=rate, is_vfr=timeline.is_vfr)

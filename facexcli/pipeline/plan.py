@@ -18,8 +18,8 @@ from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.pipe import container_suffix
 from facexcli.media.probe import probe
 from facexcli.pipeline.destination import check_output
+from facexcli.pipeline.formats import canvas_format, encode_options, probe_target
 from facexcli.pipeline.inputs import InputFile, Mapped, MappedPerson, check_maps, check_names, weight_files
-from facexcli.pipeline.output import canvas_format, encode_options, probe_target
 from facexcli.provenance.run_id import run_id_of
 from facexcli.recipes import (
     ATTRIBUTES,

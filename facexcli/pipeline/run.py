@@ -18,11 +18,13 @@ from facexcli.media.writer import VideoFormat
 from facexcli.pipeline.analyse import motion_of
 from facexcli.pipeline.cast import cast, load_roles
 from facexcli.pipeline.destination import check_free, check_output
+from facexcli.pipeline.formats import canvas_format, probe_target
 from facexcli.pipeline.kept import ANALYSIS, FACE_MODELS, kept_analysis
+from facexcli.pipeline.listening import Listening
 from facexcli.pipeline.marking import Marking, check_sidecar_free, signing_identity
 from facexcli.pipeline.models import Models
 from facexcli.pipeline.occlusion import OcclusionModel, occlusion_model
-from facexcli.pipeline.output import Output, canvas_format, probe_target
+from facexcli.pipeline.output import Output
 from facexcli.pipeline.painter import CropShape, Painter
 from facexcli.pipeline.parallel import StageClock, single_threaded_kernels
 from facexcli.pipeline.people import (
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facexcli.engines.base import Engine, EngineSpec
-    from facexcli.events import Event, StageName
+    from facexcli.events import StageName
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.cast import Role
     from facexcli.pipeline.painter import FacesByFrame, Job
@@ -98,7 +100,7 @@ def run(
             if device != "auto" and not choice.engine.spec.checks_device:
                 choose_device(device)  # one that is not there is an error before any work is done
         analyzer, reason = models.analyzer(plan)
-        listening = _Listening(reporter or SilentReporter())
+        listening = Listening(reporter or SilentReporter())
         listening.emit(Informed(f"engine {choice.engine.spec.name}: {plan.engine_reason or choice.reason}"))
         listening.emit(Informed(f"perception: {reason}"))
         perception = (analyzer.name, *told_by(choice.engine, listening))
@@ -114,7 +116,7 @@ class _Run:
         plan: Plan,
         engine: Engine,
         analyzer: Analyzer,
-        reporter: _Listening,
+        reporter: Listening,
         marking: Marking,
         perception: tuple[str, ...],
         parts: Parts | None = None,
@@ -333,23 +335,3 @@ def _template(recipe: Recipe, spec: EngineSpec) -> TemplateName:
     own = spec.templates[recipe.name]
     wide = recipe.name in ("edit", "inpaint") and (recipe.moves or recipe["hair"] != "canvas")
     return spec.templates.get("head-swap", own) if wide else own
-
-
-class _Listening:
-    """Passes events on, each message once, and remembers the warnings for the result."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._told: set[str] = set()
-        self.warnings: list[str] = []
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Warned | Informed):
-            if (
-                event.message in self._told
-            ):  # both passes over a file meet the same damage, and all workers choose alike
-                return
-            self._told.add(event.message)
-        if isinstance(event, Warned):
-            self.warnings.append(event.message)
-        self._reporter.emit(event)

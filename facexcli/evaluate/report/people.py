@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from facexcli.faces.select import person_called, tracks_of
 from facexcli.media.image import write_image
-from facexcli.pipeline.output import probe_target
+from facexcli.pipeline.formats import probe_target
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people, portrait_still, within_range
 from facexcli.pipeline.perception import choose_analyzer

@@ -30,7 +30,7 @@ from facexcli.media.pipe import STANDARD
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.pipeline.analyse import StageProgress
-from facexcli.pipeline.output import probe_target
+from facexcli.pipeline.formats import probe_target
 from facexcli.settings import RangeSettings, Settings, parse_trim
 
 if TYPE_CHECKING:
