@@ -27,6 +27,7 @@ from facexcli.pipeline.run import run
 from tests.batch.conftest import FRAMES, PART, Heard, decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.batch.conftest import MakePlan
@@ -202,29 +203,57 @@ def test_an_input_that_goes_is_told_and_the_work_kept(
         return counts
 
     monkeypatch.setattr(PartEncoder, "encode", losing)
-    with pytest.raises(InputError, match=r"target\.mp4"):
-        run_resumable(made)
+    output.write_bytes(b"earlier")
+    with pytest.raises(InputError, match=r"target\.mp4") as raised:
+        run_resumable(made, overwrite=True)
+    assert raised.value.exit_code == 3
+    assert output.read_bytes() == b"earlier"
     assert (work_folder(output) / "000000.packets").exists()
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may mount")
-def test_a_full_disk_is_told_and_the_work_kept(plan: MakePlan, tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 700 kB."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only root may mount")
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(folder)], check=False).returncode:
         pytest.skip("no tmpfs can be mounted here")
-    try:
-        output = folder / "out.mkv"
-        with pytest.raises(OutputError, match="no space left") as raised:
-            run_resumable(plan(output, segment=2 / 25))
-        assert str(folder) in raised.value.message
-        assert list(work_folder(output).glob("*.packets"))
-        assert not output.exists()
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_folder_that_cannot_be_written(plan: MakePlan, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_the_work_kept(plan: MakePlan, small_disk: Path) -> None:
+    output = small_disk / "out.mkv"
+    output.write_bytes(b"earlier")
+    (small_disk / "filler").write_bytes(bytes(300_000))
+    with pytest.raises(OutputError, match="no space left") as raised:
+        run_resumable(plan(output, segment=2 / 25), overwrite=True)
+    assert raised.value.exit_code == 7
+    assert str(small_disk) in raised.value.message
+    assert list(work_folder(output).glob("*.packets"))
+    assert output.read_bytes() == b"earlier"
+    (small_disk / "filler").unlink()
+    with pytest.raises(OutputError, match="no space left"):  # parts and the whole do not both fit
+        run_resumable(plan(output, segment=2 / 25), overwrite=True)
+    assert output.read_bytes() == b"earlier"
+
+
+def test_a_folder_that_may_only_be_read_is_told_at_once(plan: MakePlan, small_disk: Path) -> None:
+    output = small_disk / "out.mkv"
+    output.write_bytes(b"earlier")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    heard = Heard()
+    with pytest.raises(OutputError, match="cannot be written") as raised:
+        run_resumable(plan(output), heard, overwrite=True)
+    assert raised.value.exit_code == 7
+    assert str(small_disk) in raised.value.message
+    assert not [event for event in heard.events if isinstance(event, StageStarted)]
+    assert output.read_bytes() == b"earlier"
+
+
+def test_a_folder_that_cannot_be_made(plan: MakePlan, tmp_path: Path) -> None:
     output = tmp_path / "out.mkv"
     work_folder(output).write_bytes(b"a file where the folder should be")
     with pytest.raises(OutputError, match="cannot be written"):
