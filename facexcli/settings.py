@@ -71,8 +71,8 @@ class EngineSettings(_Group):
     name: Annotated[str, Flag("--engine", "Engine and recipe", "NAME")] = Field(
         default="auto", min_length=1, description="auto takes the best that is installed; see `facex engines`"
     )
-    weights: Annotated[Path | None, Flag("--weights", "Engine and recipe", "FILE|FOLDER")] = Field(
-        default=None, description="what the engine was trained to: a checkpoint, or a folder with one"
+    weights: Annotated[Path | None, Flag("--weights", "Engine and recipe", "FILE|FOLDER|NAME")] = Field(
+        default=None, description="what the engine was trained to: a checkpoint, a folder with one, or pulled weights"
     )
     unet: Annotated[Path | None, Flag("--unet", "Engine and recipe", "NAME|FOLDER")] = Field(
         default=None, description="a community's Stable Diffusion UNet that draws the face in its own style (facex)"
@@ -190,6 +190,12 @@ class SamplingSettings(_Group):
     temporal: Annotated[float, Flag("--temporal", "Sampling and compute", "0..1")] = Field(
         default=0.0, ge=0, lt=1, description="start from the previous frame's face: the share of the steps it spares"
     )
+    dtype: Annotated[DtypeName, Flag("--dtype", "Sampling and compute")] = Field(
+        default="auto", description="precision of a diffusion network; auto is fp32 on a CPU, else bf16"
+    )
+    compiled: Annotated[Literal["on", "off"], Flag("--compile", "Sampling and compute")] = Field(
+        default="off", description="compile the network first: minutes once, then faster; for long videos"
+    )
     seed: Annotated[int, Flag("--seed", "Sampling and compute", "N")] = Field(
         default=0, ge=0, lt=2**63, description="root of all random numbers"
     )
@@ -202,12 +208,6 @@ class ComputeSettings(_Group):
         default="auto",
         pattern=r"^(auto|cpu|coreml|(cuda|tensorrt)(:\d+)?|(cuda|tensorrt):\d+(,(cuda|tensorrt):\d+)+)$",
         description="where the engine runs, also tensorrt[:N] or coreml for ONNX; cuda:0,cuda:1 has a worker on each",
-    )
-    dtype: Annotated[DtypeName, Flag("--dtype", "Sampling and compute")] = Field(
-        default="auto", description="precision of a diffusion network; auto is fp32 on a CPU, else bf16"
-    )
-    compiled: Annotated[Literal["on", "off"], Flag("--compile", "Sampling and compute")] = Field(
-        default="off", description="compile the network first: minutes once, then faster; for long videos"
     )
     batch_size: Annotated[int | None, Flag("--batch-size", "Sampling and compute", "N")] = Field(
         default=None, ge=1, le=1024, description="faces that an engine takes at once; its own number by default"

@@ -79,7 +79,9 @@ class Job:
             mapped += [source, who] if Path(who).is_file() else [source]
         queries = [text.partition("=")[2] for text in self.settings.recipe.take]
         others = [*mapped, *(name for name in queries if name not in PROVIDERS)]
-        named = (people.match, people.analysis, self.settings.engine.weights, self.settings.recipe.file, self.mask)
+        weights = self.settings.engine.weights
+        own = weights if weights is not None and weights.exists() else None  # else it is a name of pulled ones
+        named = (people.match, people.analysis, own, self.settings.recipe.file, self.mask)
         return (*self.sources, self.moving, *map(Path, others), *(path for path in named if path is not None))
 
     def plan(self) -> Plan:

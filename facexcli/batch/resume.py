@@ -140,7 +140,7 @@ def _header(plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
         "plan": plan.fingerprint,
         "inputs": [item.fingerprint for item in plan.inputs],
         "people": [fingerprint(path) for path in (people.match, people.analysis) if path is not None],
-        "weights": [dict(weights), *_digests(plan.settings.engine.weights), *_digests(network)],
+        "weights": [dict(weights), *(item.fingerprint for item in plan.weights), *_digests(network)],
         "code": code_digest(Path(facexcli.__file__).parent),
         "container": plan.output.suffix.lower(),
         "segment_s": plan.settings.compute.segment_s,

@@ -14,6 +14,7 @@ from facexcli.cli.edit import (
     OutputOption,
     OverwriteOption,
     PlanOption,
+    ReportOption,
     execute,
     forbid,
 )
@@ -62,6 +63,7 @@ def edit(
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     plan: PlanOption = None,
+    report: ReportOption = None,
     fresh: FreshOption = False,
     keep_work: KeepWorkOption = False,
     *,
@@ -99,4 +101,4 @@ def edit(
         forbid({**{f"--{attribute}": path for attribute, path in taken.items()}, "--inpaint": inpaint, "--loop": loop})
     given: dict[str, object] = {"CANVAS": canvas, "-o OUT": output}
     execute("edit", make_plan, choices, given=given, moving=canvas, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=None, fresh=fresh, keep_work=keep_work)  # fmt: skip
+            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip

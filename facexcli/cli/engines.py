@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from facexcli.engines.base import Engine
 
+_OWN_WEIGHTS = "with weights of your own, which --weights names"
+
 
 def register(app: typer.Typer, panel: str) -> None:
     app.command("engines", rich_help_panel=panel)(list_engines)
@@ -49,7 +51,8 @@ def _row(name: str, factory: Callable[[], Engine]) -> dict[str, Any]:
         return {"engine": name, "available": False, "reason": reason, "licence": spec.licence}
     return {
         "engine": name,
-        "available": True,
+        "available": not spec.needs_own_weights,
+        **({"reason": _OWN_WEIGHTS} if spec.needs_own_weights else {}),
         "summary": spec.summary,
         "tasks": sorted(spec.recipes),
         "crop_sizes_px": list(spec.crop_sizes_px),
@@ -62,12 +65,12 @@ def _row(name: str, factory: Callable[[], Engine]) -> dict[str, Any]:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    if not row["available"]:
+    if "summary" not in row:
         return [f"{row['engine']}: not available: {row['reason']}"]
     crops = ", ".join(f"{size} px" for size in row["crop_sizes_px"])
     device = "needs CUDA" if row["needs_cuda"] else "runs on the CPU"
     lines = [
-        f"{row['engine']}: available",
+        f"{row['engine']}: {'available' if row['available'] else row['reason']}",
         f"  {row['summary']}",
         f"  tasks: {', '.join(row['tasks'])}; crop: {crops}; {device}",
     ]

@@ -32,6 +32,7 @@ class EngineSpec:
     `generates` says that the pixels of the face come from a trained model; it is what results say of themselves, so an
     engine has to deny it. `checks_device` says that `Configurable.configure` judges `--device` itself, because the
     engine does not run on torch. `batch` is how many requests `Engine.render` likes to be given at once.
+    `needs_own_weights` says that it works with `--weights` alone.
     """
 
     name: str
@@ -49,6 +50,7 @@ class EngineSpec:
     generates: bool = True
     checks_device: bool = False
     batch: int = 1
+    needs_own_weights: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ class EngineOptions:
             sampling.guidance,
             settings.compute.batch_size,
             unet=settings.engine.unet,
-            dtype=settings.compute.dtype,
-            compiled=settings.compute.compiled,
+            dtype=sampling.dtype,
+            compiled=sampling.compiled,
             temporal=sampling.temporal,
             swap_reference=settings.engine.swap_reference,
             amounts=parse_amounts(settings.recipe.amount),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,10 @@ def _configured(engine: Engine, options: EngineOptions | None) -> Engine:
     if options is None:
         return engine
     if isinstance(engine, Configurable):
+        if options.weights is not None:
+            from facexcli.weights.named import named_place
+
+            options = replace(options, weights=named_place(options.weights))
         engine.configure(options)
         return engine
     if options.weights is not None:

@@ -33,6 +33,7 @@ from facexcli.recipes import (
     with_regions,
 )
 from facexcli.settings import Settings
+from facexcli.weights.named import named_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -306,7 +307,7 @@ def _plan(
         queries={attribute: InputFile.of(path) for attribute, path in query_files.items()},
         mask=InputFile.of(mask) if mask else None,
         loop=loop,
-        weights=weight_files(settings.engine.weights, settings.engine.unet),
+        weights=weight_files(*(path and named_place(path) for path in (settings.engine.weights, settings.engine.unet))),
         engine=choice.engine.spec.name,
         engine_reason=choice.reason,
         settings=settings,

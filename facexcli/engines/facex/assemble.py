@@ -42,6 +42,11 @@ _DILATION = 0.04
 """Of the crop's side: how far a cut goes beyond the outline, so that nothing of the old face's edge is left."""
 
 
+_OWN = ("canvas", "source")
+_MOVED: Mapping[Attribute, tuple[Attribute, ...]] = MappingProxyType({"expression": FACE_REGIONS, "gaze": ("eyes",)})
+"""What of a face changes with its motion, while the head stays as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """The inpainting reference I_R, and what it is for.
@@ -82,11 +87,11 @@ def assemble_reference(
     swap, edit, inpaint  the canvas, with the regions that come from elsewhere cut out, as they are in both faces
 
     Rows may be mixed: what is taken is cut out of what is moved. Sampling is held on the canvas where nothing is asked
-    for, unless the face moves.
+    for, unless the head moves: an expression changes a face, and a gaze its eyes.
 
     Args:
         canvas: the face that is edited.
-        givers: who gives each region that is not the canvas's own, in crops of the same size.
+        givers: who gives each region, expression and gaze that is not the canvas's own, in crops of the same size.
         hole_mask: uint8 (S, S), 255 where new content is asked for besides.
         swap_reference: `paste` puts the face's regions that were cut out in again, from the one who gives them.
     """
@@ -98,7 +103,7 @@ def assemble_reference(
         union = np.maximum(union, hole_mask > 127)
     cut = dilate(union) if union.any() else union
     picture = np.where(cut[..., None] > 0, np.uint8(CUT_OUT), canvas.rgb)
-    edited = np.ones_like(cut) if recipe.moves else np.maximum(cut, _relit(recipe, canvas))
+    edited = np.maximum(cut, _changed(recipe, canvas, givers))
     if all(recipe[region] == recipe["hair"] != "canvas" for region in HEAD_REGIONS):
         source = givers["hair"]
         head = region_union([source], HEAD_REGIONS)
@@ -112,10 +117,15 @@ def assemble_reference(
     return Reference(picture, cut, edited)
 
 
-def _relit(recipe: Recipe, canvas: FaceFacts) -> Array:
-    """Where light of somebody else falls: the face."""
-    regions = FACE_REGIONS if recipe["lighting"] not in ("canvas", "source") else ()
-    return region_union([canvas], regions)
+def _changed(recipe: Recipe, canvas: FaceFacts, givers: Mapping[Attribute, FaceFacts]) -> Array:
+    """What changes without being cut out: all of it where a head moves, else what expression, gaze or light fall on."""
+    if recipe.is_driven or recipe["pose"] not in _OWN:
+        return np.ones(canvas.masks.shape[1:], np.float32)
+    changed = region_union([canvas], FACE_REGIONS if recipe["lighting"] not in _OWN else ())
+    for attribute, regions in _MOVED.items():
+        if recipe[attribute] not in _OWN:  # a mouth that opens reaches where the giver's chin is
+            changed = np.maximum(changed, dilate(region_union([canvas, givers[attribute]], regions)))
+    return changed
 
 
 def region_union(faces: Sequence[FaceFacts], regions: Sequence[str]) -> Array:
@@ -126,7 +136,7 @@ def region_union(faces: Sequence[FaceFacts], regions: Sequence[str]) -> Array:
 
 
 def dilate(mask: Array) -> Array:
-    """A mask float32 (S, S), grown by `_DILATION` of its side."""
+    """A mask float32 (S, S), 0 or 1, grown by `_DILATION` of its side."""
     reach = 2 * max(1, round(_DILATION * mask.shape[0])) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    return np.asarray(cv2.dilate(mask, kernel))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), np.float32)  # bytes are ten times as fast

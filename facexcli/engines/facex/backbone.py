@@ -113,7 +113,7 @@ def load_backbone(network: FaceXNetwork, folder: Path, store: Store | None = Non
     place = _place("vae", network.config, folder, known)
     _copy(_pretrained(AutoencoderKL, place), cast("nn.Module", network.codec.vae), place)
     place = _place("image_encoder", network.config, folder, known)
-    _copy(_pretrained(CLIPVisionModel, place), cast("nn.Module", network.encoder.clip), place)
+    _copy(_pretrained(CLIPVisionModel, place, part_of_more=True), cast("nn.Module", network.encoder.clip), place)
     _fill_null_context(network, folder / "text_encoder")
 
 
@@ -133,7 +133,7 @@ def _fill_null_context(network: FaceXNetwork, folder: Path) -> None:
         return
     from transformers import CLIPTextModel
 
-    encoder = _pretrained(CLIPTextModel, folder)
+    encoder = _pretrained(CLIPTextModel, folder, part_of_more=True)
     words, count = encoder.config.vocab_size, network.config.null_tokens
     padding = 0 if encoder.config.hidden_size == _OPEN_CLIP_WIDTH else words - 1
     tokens = torch.tensor([[words - 2, words - 1, *[padding] * (count - 2)]])
@@ -172,13 +172,24 @@ def _check_kind(unet: Mapping[str, Any], config: FaceXConfig, place: Path) -> No
             )
 
 
-def _pretrained(kind: Any, folder: Path) -> Any:
+def _pretrained(kind: Any, folder: Path, *, part_of_more: bool = False) -> Any:
+    """A network of diffusers or transformers. What its file lacks, they would fill up with random numbers.
+
+    part_of_more: the file may hold other networks beside it, as CLIP's does.
+    """
     try:
-        return kind.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        network, told = kind.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{folder}: not a {kind.__name__}: {str(error).splitlines()[0]}", "fetch it again; facex reads safetensors"
         ) from error
+    missing, foreign = sorted(told["missing_keys"]), sorted(told["unexpected_keys"])
+    if missing or (foreign and not part_of_more):
+        what = f"lacks {missing[0]}" if missing else f"has {foreign[0]}, which no {kind.__name__} of its shape has"
+        raise WeightsError(f"{folder}: its file {what}", "fetch it again, or take the network that it belongs to")
+    return network
 
 
 def _copy(source: nn.Module, destination: nn.Module, folder: Path) -> None:

@@ -126,4 +126,5 @@ def _spec(sizes_px: tuple[int, ...], batch: int = 1) -> EngineSpec:
         takes={"swap": _MIXED, "head-swap": _MIXED, "edit": ("identity", *_MIXED), "inpaint": ("identity", *_MIXED)},
         extras=("diffusion",),
         batch=batch,
+        needs_own_weights=True,
     )

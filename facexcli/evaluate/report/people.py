@@ -10,7 +10,7 @@ from facexcli.faces.select import person_called, tracks_of
 from facexcli.media.image import write_image
 from facexcli.pipeline.formats import probe_target
 from facexcli.pipeline.parallel import single_threaded_kernels
-from facexcli.pipeline.people import find_people, portrait_still, within_range
+from facexcli.pipeline.people import find_people, largest_face, portrait_still, within_range
 from facexcli.pipeline.perception import choose_analyzer
 
 if TYPE_CHECKING:
@@ -57,6 +57,22 @@ def sources_by_person(
                 sources[still] = _stills(row)
                 names.append(person.name)
     return sources, names
+
+
+def own_still(plan: Plan, folder: Path, reporter: Reporter) -> Path:
+    """Whom an edit should still show: the canvas's own person, of a video the largest one in a picture in `folder`.
+
+    Raises what finding the person raises.
+    """
+    info = probe_target(plan.canvas.path, plan.settings)
+    if info.kind == "image":
+        return info.path
+    analyzer, _ = choose_analyzer(plan.settings.people.analyzer)
+    with closing(analyzer), single_threaded_kernels():
+        found = largest_face(info, plan.settings, analyzer, reporter)
+    still = folder / "own.png"
+    write_image(still, portrait_still(info, found).crop("head", _STILL_PX).rgb)
+    return still
 
 
 def _stills(row: MappedPerson) -> list[Path]:

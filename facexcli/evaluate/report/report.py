@@ -20,7 +20,7 @@ from facexcli.evaluate.report.choice import choose_samples, shown_spans
 from facexcli.evaluate.report.content import Content
 from facexcli.evaluate.report.page import page
 from facexcli.evaluate.report.painted import merged, painted_strengths, weaker_frames
-from facexcli.evaluate.report.people import sources_by_person, with_names
+from facexcli.evaluate.report.people import own_still, sources_by_person, with_names
 from facexcli.evaluate.report.pictures import Origin, Pictures, take_pictures
 from facexcli.events import Reporter, SilentReporter, Warned
 from facexcli.media.atomic import AtomicFile
@@ -76,7 +76,7 @@ def write_report(
     reporter: Reporter | None = None,
     told: Callable[[str], str] = str,
 ) -> None:
-    """Measure what `swap` or `reenact` has made, as `facex eval` does, and write a page about it, as `--report` does.
+    """Measure what an editing command has made, as `facex eval` does, and write a page about it, as `--report` does.
 
     A result that cannot be measured has a page, too: it says why, and so does a warning.
 
@@ -214,6 +214,8 @@ def _evaluated(result: RunResult, start: int, reporter: Reporter) -> Evaluation:
     with TemporaryDirectory(prefix="facex-") as folder:
         if plan.maps:
             sources, names = sources_by_person(plan, Path(folder), reporter)
+        elif not plan.sources:
+            sources = [own_still(plan, Path(folder), reporter)]
         evaluation = evaluate(
             _readable(result.output),
             sources,
