@@ -333,5 +333,5 @@ class _Run:
 def _template(recipe: Recipe, spec: EngineSpec) -> TemplateName:
     """How canvas crops are cut: an edit that reaches beyond the face needs as much room as a head swap."""
     own = spec.templates[recipe.name]
-    wide = recipe.name in ("edit", "inpaint") and (recipe.moves or recipe["hair"] != "canvas")
+    wide = recipe.name in ("edit", "inpaint") and (recipe["pose"] != "canvas" or recipe["hair"] != "canvas")
     return spec.templates.get("head-swap", own) if wide else own

@@ -128,3 +128,31 @@ def test_a_single_feature_cuts_out_that_feature(facts: Callable[[int], Any]) -> 
     found = assemble_reference(recipe, one, {"lips": one})
     rows, columns = np.nonzero(found.hole)
     assert 36 <= rows.min() <= 40 and 43 <= rows.max() <= 47 and 24 <= columns.min() <= 28
+
+
+@pytest.mark.parametrize(
+    ("rows", "regions"),
+    [({"expression": "query"}, FACE_REGIONS), ({"gaze": "query"}, ("eyes",)),
+     ({"gaze": "query", "expression": "query"}, FACE_REGIONS)],
+)  # fmt: skip
+def test_an_expression_changes_the_face_and_a_gaze_the_eyes(
+    rows: dict[Any, Any], regions: tuple[str, ...], facts: Callable[[int], Any]
+) -> None:
+    masks = np.zeros((8, 64, 64), np.float32)
+    masks[REGIONS.index("skin"), 16:52, 16:48] = 1
+    masks[:, 24:28, 20:44] = 0
+    masks[REGIONS.index("eyes"), 24:28, 20:44] = 1
+    masks[REGIONS.index("background")] = 1 - masks.sum(axis=0)
+    canvas = FaceFacts(CANVAS.rgb, masks, CANVAS.identity, {})
+    recipe = recipe_named("edit").with_rows(rows)
+    found = assemble_reference(recipe, canvas, dict.fromkeys(rows, canvas))
+    np.testing.assert_array_equal(found.edited, dilate(region_union([canvas], regions)))
+    assert not found.hole.any() and 0 < found.edited.mean() < 0.6
+    everything = assemble_reference(recipe.with_rows({"pose": "query"}), canvas, dict.fromkeys(rows, canvas))
+    assert everything.edited.all(), "a head that moves needs room"
+
+
+def test_an_open_mouth_may_reach_as_far_as_the_one_it_is_taken_from() -> None:
+    low = face(slice(24, 56), (1, 2, 3))
+    found = assemble_reference(recipe_named("edit").with_rows({"expression": "query"}), CANVAS, {"expression": low})
+    assert found.edited[54, 32] == 1

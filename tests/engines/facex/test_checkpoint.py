@@ -195,6 +195,25 @@ def test_a_unet_whose_weights_do_not_fit_its_configuration_is_refused(network: A
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"), [({"conv_in.weight": None}, "lacks conv_in.weight"), ({"surprise": 1}, "has surprise")]
+)
+def test_a_unet_that_lacks_weights_or_has_foreign_ones_is_not_filled_up_with_noise(
+    network: Any, backbone: Path, changed: dict[str, Any], said: str
+) -> None:
+    (weights,) = (backbone / "unet").glob("*.safetensors")
+    tensors = load_file(weights)
+    for name, value in changed.items():
+        if value is None:
+            del tensors[name]
+        else:
+            tensors[name] = torch.zeros(value)
+    save_file(tensors, str(weights), {"format": "pt"})
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_backbone(network, backbone)
+    assert str(backbone / "unet") in caught.value.message and caught.value.hint
+
+
 def test_a_damaged_backbone_is_refused(network: Any, backbone: Path) -> None:
     (weights,) = (backbone / "unet").glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:200])

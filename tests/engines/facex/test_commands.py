@@ -82,6 +82,22 @@ def test_a_hole_is_filled_where_the_mask_is_white(bench: Bench, tmp_path: Path) 
     assert "of the canvas's size" in bench.run("edit", bench.me, "--inpaint", str(tmp_path / "small.png"), code=2)
 
 
+def test_a_gaze_leaves_all_but_the_eyes_and_an_edit_has_a_report(bench: Bench, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    bench.run("edit", bench.me, "--gaze", bench.other, "--report", str(page))
+    gaze = bench.changed()
+    assert 0 < gaze.mean() < 0.05
+    assert "Report of a" in page.read_text("utf-8")
+    bench.run("edit", bench.me, "--expression", bench.other)
+    assert 2 * gaze.mean() < bench.changed().mean() < 0.4
+
+
+def test_what_temporal_cannot_go_with_is_refused(bench: Bench) -> None:
+    swap = ["swap", bench.other, bench.clip, "--temporal", "0.5"]
+    assert "--workers" in bench.run(*swap, "--workers", "2", code=2)
+    assert "pndm" in bench.run(*swap, "--sampler", "pndm", code=2)
+
+
 def test_a_video_takes_its_expression_from_a_video(bench: Bench, eval_data: Path, tmp_path: Path) -> None:
     bench.out = tmp_path / "out.mkv"
     bench.run("edit", bench.clip, "--expression", bench.clip, "--trim", "#0..#3")
