@@ -67,8 +67,8 @@ def bench_compare(
     from facexcli.evaluate.comparison_pairs import choose_pairs
     from facexcli.media.image import write_image
 
-    if grid is not None and grid.exists() and not overwrite:
-        raise OutputError(f"{grid} exists", "use --overwrite to replace it")
+    if grid is not None:
+        _check_grid(grid, overwrite)
     sides, absent = comparison.contestants(engine or [], weights or [], choices.settings)
     chosen = choose_pairs(data, pairs, choices.settings.sampling.seed)
     if absent and not choices.as_json:
@@ -91,6 +91,18 @@ def bench_compare(
         return
     _print_costs(costs)
     _print_verdicts(told)
+
+
+def _check_grid(path: Path, overwrite: bool) -> None:
+    """Before minutes of work. Raises OutputError where the picture cannot be written."""
+    from facexcli.media.image import IMAGE_SUFFIXES
+
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise OutputError(f"{path}: the grid is a picture", f"name it {path.with_suffix('.png').name}")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists", "use --overwrite to replace it")
 
 
 def _print_set(result: SetResult, metrics: Sequence[str]) -> None:

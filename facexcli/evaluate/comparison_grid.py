@@ -65,14 +65,21 @@ def _picture(path: Path, frame: int | None) -> Array:
     return read_image(path) if frame is None else read_frames_rgb(path, [frame])[0]
 
 
-def _tile_from_picture(path: Path, rgb: Array, dlib: DlibAnalyzer) -> Array:
-    """float64 (3, 3), to square pixels with the face in the middle."""
+def _tile_from_picture(path: Path, rgb: Array, dlib: DlibAnalyzer) -> Array | None:
+    """float64 (3, 3), to square pixels with the face in the middle; None where dlib sees none, but the run did."""
     size_px = round(_ZOOM * TILE_PX)
     aspect = float(probe(path).display_aspect_ratio)
-    window = window_of(find_source_face(rgb, dlib).landmarks_px, aspect, size_px)
+    try:
+        landmarks = find_source_face(rgb, dlib).landmarks_px
+    except NoFaceError:
+        return None
+    window = window_of(landmarks, aspect, size_px)
     middle = -(size_px - TILE_PX) / 2
     return np.asarray(shift(middle, middle) @ window.view_from_frame)
 
 
-def _cut(rgb: Array, tile_from_picture: Array) -> Array:
+def _cut(rgb: Array, tile_from_picture: Array | None) -> Array:
+    """The whole picture where nobody knows the face."""
+    if tile_from_picture is None:
+        return rgb
     return resample(rgb, tile_from_picture, (TILE_PX, TILE_PX))

@@ -15,6 +15,7 @@ from facexcli.cli.app import main
 from facexcli.engines.base import EngineOptions
 from facexcli.errors import InputError, NoFaceError, UsageError, WeightsError
 from facexcli.evaluate import comparison
+from facexcli.evaluate import comparison_grid as drawing
 from facexcli.evaluate.comparison import (
     METRICS,
     Contestant,
@@ -31,7 +32,9 @@ from facexcli.evaluate.comparison_grid import TILE_PX, comparison_grid
 from facexcli.evaluate.comparison_pairs import MOST_PAIRS, Pair, choose_pairs
 from facexcli.evaluate.engine_bench import EngineCost
 from facexcli.events import SilentReporter
+from facexcli.media.image import write_image
 from facexcli.settings import Settings
+from facexcli.types import Array
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +112,26 @@ def test_the_grid_shows_every_pair_and_every_engine(compared: list[SetResult]) -
     first = grid[6 : 6 + TILE_PX].astype(float)
     source, canvas, mesh, same = (first[:, 6 + n * (TILE_PX + 6) :][:, :TILE_PX] for n in range(columns))
     assert np.abs(same - canvas).mean() < np.abs(mesh - canvas).mean() < np.abs(source - canvas).mean()
+
+
+def test_a_picture_whose_face_the_judge_misses_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another analyzer may have found it."""
+
+    def missed(rgb: Array, analyzer: object) -> None:
+        raise NoFaceError("no face")
+
+    monkeypatch.setattr(drawing, "find_source_face", missed)
+    stripes = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
+    stripes[:, ::2] = 255
+    files = [tmp_path / name for name in ("source.png", "canvas.png", "result.png")]
+    for path in files:
+        write_image(path, stripes)
+    source, canvas, result = files
+    made = {Pair(source, canvas): {"mesh": Result(result, None)}}
+    grid = comparison_grid([SetResult("london", made, (), ())])
+    for column in range(3):
+        left = 6 + column * (TILE_PX + 6)
+        np.testing.assert_array_equal(grid[6 : 6 + TILE_PX, left : left + TILE_PX], stripes)
 
 
 def test_a_comparison_without_a_pair_has_no_grid() -> None:
@@ -283,12 +306,15 @@ def test_the_command_prints_a_table_or_json(
     assert set(json.loads(capsys.readouterr().out)) == {"sets", "speed", "verdicts", "left_out"}
 
 
-def test_the_command_keeps_a_picture_that_is_there(
+def test_the_command_refuses_what_cannot_be_before_any_work(
     eval_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = tmp_path / "grid.png"
     grid.write_bytes(b"mine")
     assert main(["bench", "compare", "--data", str(eval_data), "--grid", str(grid)]) != 0
     assert "--overwrite" in capsys.readouterr().err and grid.read_bytes() == b"mine"
+    for place, told in ((tmp_path / "grid.gif", "a picture"), (tmp_path / "none" / "grid.png", "no folder")):
+        assert main(["bench", "compare", "--data", str(eval_data), "--grid", str(place)]) != 0
+        assert told in capsys.readouterr().err
     assert main(["bench", "compare", "--data", str(eval_data), "--engine", "mash"]) == 2
     assert "unknown engine 'mash'" in capsys.readouterr().err
