@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 StageName = Literal[
     "prepare", "analyse", "analyse-driving", "analyse-result", "measure", "render", "finish", "report", "download",
-    "hash", "jobs",
+    "hash", "jobs", "train",
 ]  # fmt: skip
 
 
