@@ -31,7 +31,7 @@ def bench_resume(
     height: Annotated[
         int, typer.Option("--height", metavar="PX", min=128, help="lines of the clip for cost and gain")
     ] = 360,
-    seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=4, help="length of that clip")] = 20.0,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=4, help="length of that clip")] = 40.0,
     minutes: Annotated[
         list[float] | None, typer.Option("--minutes", metavar="M", help="lengths whose memory is told; repeatable")
     ] = None,
