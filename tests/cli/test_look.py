@@ -96,7 +96,10 @@ def test_engines(facex: Facex) -> None:
     assert shown.code == 0
     assert "mesh: available\n" in shown.stdout
     (mesh,) = [row for row in json.loads(facex("engines", "--json").stdout)["engines"] if row["engine"] == "mesh"]
-    assert mesh["licence"] == "Apache-2.0"
+    assert mesh["licence"] == "Apache-2.0" and mesh["available"]
+    (own,) = [row for row in json.loads(facex("engines", "--json").stdout)["engines"] if row["engine"] == "facex"]
+    assert not own["available"] and "--weights" in own["reason"] and "swap" in own["tasks"]
+    assert f"facex: {own['reason']}\n" in shown.stdout
     assert {"swap", "reenact"} <= set(mesh["tasks"])
 
 

@@ -148,6 +148,7 @@ def test_the_templates_are_those_of_the_catalog(entry: Any) -> None:
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
 def test_a_free_batch_axis_gives_the_same_patches(batch_size: int | None, tmp_path: Path) -> None:
     engine = opened(tmp_path, "inswapper_128", batch="batch", batch_size=batch_size)
+    assert engine.spec.batch == (batch_size or 1), "what the engine likes to be given"
     canvases, patches = swapped(engine, "inswapper_128", 4)
     for canvas, patch in zip(canvases, patches, strict=True):
         np.testing.assert_allclose(patch.rgb, canvas.rgb / np.float32(255), atol=1e-5)
