@@ -15,9 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $@
 
-# What tests and checks need on top: the tools, and torch for the diffusion engines, which the demo does without.
+# What tests and checks need on top: the tools, torch for the diffusion engines and Ray, which the demo does without.
 $(FULL): $(STAMP)
-	$(PIP) -e '.[dev,diffusion]'
+	$(PIP) -e '.[dev,diffusion,cluster]'
 	touch $@
 
 demo: $(STAMP)

@@ -28,8 +28,8 @@ class Told:
     rest: str
 
 
-def tell_to(descriptor: int) -> None:
-    """From now on, write records into this pipe."""
+def tell_to(descriptor: int | None) -> None:
+    """From now on, write records into this pipe; None for nowhere."""
     global _watcher
     _watcher = descriptor
 

@@ -221,6 +221,9 @@ class ComputeSettings(_Group):
     workers: Annotated[int, Flag("--workers", "Sampling and compute", "N")] = Field(
         default=1, ge=1, le=256, description="processes that render parts side by side"
     )
+    cluster: Annotated[str, Flag("--cluster", "Sampling and compute", "auto|HOST:PORT")] = Field(
+        default="", description="render parts on a Ray cluster, which sees all files at the same paths"
+    )
 
     @field_validator("device")
     @classmethod

@@ -10,27 +10,22 @@ from __future__ import annotations
 import multiprocessing
 from contextlib import suppress
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from facexcli.batch.segments import Shares
+from facexcli.batch.crew import render_with_crew
 from facexcli.batch.worker import work
 from facexcli.device import devices_of
-from facexcli.errors import DeviceError
-from facexcli.events import Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from facexcli.batch.crew import Kind
     from facexcli.batch.ledger import Ledger
     from facexcli.events import Reporter
     from facexcli.pipeline.analyse import StageProgress
     from facexcli.pipeline.parts import Segment
     from facexcli.pipeline.plan import Plan
-    from facexcli.pipeline.render import RenderCounts
-
-RETRIES = 2
-"""How often a segment is given to another worker after the death of one."""
 
 
 def worker_count(plan: Plan) -> int:
@@ -47,108 +42,62 @@ def render_with_workers(
     progress: StageProgress,
     reporter: Reporter,
 ) -> None:
-    """Render `segments` into the ledger's folder with so many processes.
-
-    Raises what a worker raises, and DeviceError for a segment whose workers died again and again. All workers have
-    ended when it returns, however it does.
-    """
-    _Pool(plan, segments, ledger, workers, progress, reporter).run()
+    """Render `segments` with so many processes. See `crew.render_with_crew`."""
+    render_with_crew(_Processes(plan, ledger), workers, segments, ledger, progress, reporter)
 
 
-class _Pool:
-    def __init__(
-        self,
-        plan: Plan,
-        segments: Sequence[Segment],
-        ledger: Ledger,
-        workers: int,
-        progress: StageProgress,
-        reporter: Reporter,
-    ) -> None:
-        self._plan, self._ledger, self._progress, self._reporter = plan, ledger, progress, reporter
-        self._count = workers
-        self._shares = Shares(segments, workers)
-        self._deaths: dict[int, int] = {}
+class _Processes:
+    """A `crew.Crew` of processes."""
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self._plan, self._ledger = plan, ledger
         self._workers: dict[Connection, _Worker] = {}
+        self._ready: list[int] = []
 
-    def run(self) -> None:
-        try:
-            for number in range(self._count):
-                self._start(number)
-            while self._workers:
-                for pipe in wait(list(self._workers)):
-                    self._hear(self._workers[pipe])  # type: ignore[index]
-        finally:
-            for worker in self._workers.values():
-                worker.kill()
-            for worker in self._workers.values():
-                worker.stop()
-
-    def _start(self, number: int) -> None:
+    def start(self, number: int) -> None:
+        """See `Crew`. A process takes what is in its pipe when it has come so far."""
         worker = _Worker(number, _for_worker(self._plan, number), self._ledger)
         self._workers[worker.pipe] = worker
-        self._give(worker)
+        self._ready.append(number)
 
-    def _give(self, worker: _Worker) -> None:
-        worker.segment = self._shares.take(worker.number)
-        worker.frames = 0
+    def give(self, number: int, segment: Segment | None) -> None:
+        """See `Crew`."""
+        worker = next(worker for worker in self._workers.values() if worker.number == number)
+        worker.is_at_work = segment is not None
         with suppress(OSError):  # dead already: its end of the pipe is heard next
-            worker.pipe.send(worker.segment)
+            worker.pipe.send(segment)
 
-    def _hear(self, worker: _Worker) -> None:
-        try:
-            kind, value = worker.pipe.recv()
-        except (EOFError, OSError):
-            self._bury(worker)
-            return
-        if kind == "failed":
-            raise value
-        if kind == "said":
-            self._reporter.emit(value)
-        elif kind == "rendered":
-            self._count_frames(worker, value)
-        else:
-            self._finished(worker, value)
+    def hear(self) -> Iterator[tuple[int, Kind, Any]]:
+        """See `Crew`."""
+        while self._ready:
+            yield self._ready.pop(0), "ready", None
+        for pipe in wait(list(self._workers)):
+            worker = self._workers[pipe]  # type: ignore[index]
+            try:
+                kind, value = worker.pipe.recv()
+            except (EOFError, OSError):
+                del self._workers[worker.pipe]
+                yield worker.number, "died", f"exit {worker.stop()}"
+            else:
+                yield worker.number, kind, value
 
-    def _finished(self, worker: _Worker, counts: RenderCounts) -> None:
-        assert worker.segment is not None
-        self._ledger.finished(worker.segment, counts)
-        self._count_frames(worker, counts.frames)
-        self._give(worker)
-
-    def _count_frames(self, worker: _Worker, frames: int) -> None:
-        """The worker has rendered so many of its segment."""
-        if frames != worker.frames:
-            self._progress.advance(frames - worker.frames)
-            worker.frames = frames
-
-    def _bury(self, worker: _Worker) -> None:
-        del self._workers[worker.pipe]
-        code = worker.stop()
-        segment = worker.segment
-        if segment is None:
-            return
-        self._count_frames(worker, 0)
-        deaths = self._deaths[segment.number] = self._deaths.get(segment.number, 0) + 1
-        if deaths > RETRIES:
-            raise DeviceError(f"part {segment.number} of {self._plan.output} ended {deaths} workers (last exit {code})",
-                              "use fewer --workers if memory ran out; -v shows more")  # fmt: skip
-        self._reporter.emit(
-            Warned(f"a worker died (exit {code}); part {segment.number} is given to another (retry {deaths})")
-        )
-        self._shares.give_back(worker.number, segment)
-        self._start(worker.number)
+    def close(self) -> None:
+        """See `Crew`."""
+        for worker in self._workers.values():
+            worker.kill()
+        for worker in self._workers.values():
+            worker.stop()
+        self._workers.clear()
 
 
 class _Worker:
-    """A process, this end of its pipe, the segment that it has in work, and how many of its frames it has rendered."""
+    """A process, this end of its pipe, and whether it has a segment in work."""
 
     def __init__(self, number: int, plan: Plan, ledger: Ledger) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.pipe, theirs = context.Pipe()
-        self.segment: Segment | None = None
-        self.frames = 0
+        self.is_at_work = False
         self._process = context.Process(
             target=work, args=(theirs, plan.model_dump_json(), ledger.folder), name=f"facex-{number}", daemon=True
         )
@@ -157,13 +106,13 @@ class _Worker:
 
     def kill(self) -> None:
         """Send it to its end, without waiting."""
-        if self.segment is not None:
+        if self.is_at_work:
             self._process.kill()
 
     def stop(self) -> int | None:
         """End it, unless it has ended by itself; its exit code."""
         self.pipe.close()
-        self._process.join(0.2 if self.segment is None else 0)
+        self._process.join(0 if self.is_at_work else 0.2)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
@@ -177,4 +126,4 @@ def _for_worker(plan: Plan, number: int) -> Plan:
     return plan.model_copy(update={"settings": plan.settings.model_copy(update={"compute": compute})})
 
 
-__all__ = ["RETRIES", "render_with_workers", "worker_count"]
+__all__ = ["render_with_workers", "worker_count"]

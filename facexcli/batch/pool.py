@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from facexcli import journal
 from facexcli.batch.work import Attempt, JobRunner, Order
 from facexcli.crashes import crash_error, remove_temporaries
-from facexcli.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,9 +138,9 @@ class _Worker:
 
     def give(self, order: Order, device: str) -> None:
         self.order, self._began_s = order, time.monotonic()
-        plan = _on_device(order.plan, device)
+        asked = order.plan.settings.compute.device
         with suppress(OSError):  # dead already: its end of the pipe is heard next
-            self.pipe.send((order.number, plan.model_dump_json(), order.overwrite, order.fresh, _signing(order.plan)))
+            self.pipe.send(order.as_message(device=device if asked == "auto" else asked))
 
     def death(self) -> Attempt:
         """What is said of a job whose worker died."""
@@ -169,19 +168,6 @@ class _Worker:
             remove_temporaries(journal.parse(self._journal.read_bytes()).temporaries)
 
 
-def _on_device(plan: Plan, device: str) -> Plan:
-    if device == "auto" or plan.settings.compute.device != "auto":
-        return plan
-    compute = plan.settings.compute.model_copy(update={"device": device})
-    return plan.model_copy(update={"settings": plan.settings.model_copy(update={"compute": compute})})
-
-
-def _signing(plan: Plan) -> dict[str, Any]:
-    """Who signs, which a plan as JSON does not say."""
-    own = plan.settings.provenance
-    return {"cert": own.cert, "key": own.key, "signer": own.signer, "timestamp": own.timestamp}
-
-
 def _work(pipe: Any, journal_path: str) -> None:
     """What a worker does: jobs from the pipe until it closes."""
     import warnings
@@ -192,11 +178,9 @@ def _work(pipe: Any, journal_path: str) -> None:
     reporter = _ToPipe(pipe)
     try:
         while True:
-            number, plan_json, overwrite, fresh, signing = pipe.recv()
+            message = pipe.recv()
             os.truncate(journal_path, 0)
-            plan = Plan.model_validate_json(plan_json)
-            identity = plan.settings.provenance.model_copy(update=signing)
-            reporter.send(runner.run(Order(number, plan.signed_as(identity), overwrite, fresh), reporter))
+            reporter.send(runner.run(Order.of_message(message), reporter))
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # no more jobs, or nobody who wants them
     finally:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import facexcli
+from facexcli.batch.code import code_digest
 from facexcli.batch.ledger import Ledger, work_folder
 from facexcli.batch.local import render_with_workers, worker_count
 from facexcli.batch.segments import cut_segments
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from fractions import Fraction
 
+    from facexcli.batch.cluster import Cluster, Share
     from facexcli.events import Reporter
     from facexcli.pipeline.analyse import StageProgress
     from facexcli.pipeline.models import Models
@@ -45,14 +45,28 @@ def run_resumable(
     is removed at success unless `keep_work`. What goes into a pipe, pictures, GIF and AVI are written in one go.
 
     Raises as `run` does; also UsageError for a folder that holds parts of something else, OutputError for one in use,
-    and Interrupted instead of KeyboardInterrupt where parts are kept.
+    Interrupted instead of KeyboardInterrupt where parts are kept, and what `Cluster` raises, before all work.
     """
+    reporter = reporter or SilentReporter()
+    address = plan.settings.compute.cluster
+    if not address:
+        return _run(plan, reporter, overwrite, KeptParts(plan, reporter, fresh, keep_work), models)
+    from facexcli.batch.cluster import Cluster
+
+    with Cluster(address) as cluster:
+        share = cluster.share(plan.settings.compute.device, plan.settings.compute.workers)
+        parts = KeptParts(plan, reporter, fresh, keep_work, (cluster, share))
+        result = _run(plan, reporter, overwrite, parts, models)
+        if not parts.were_many:
+            reporter.emit(Warned(f"{plan.output} was rendered here and not on the cluster: it is of one part"))
+        return result
+
+
+def _run(plan: Plan, reporter: Reporter, overwrite: bool, parts: KeptParts, models: Models | None) -> RunResult:
     settings = plan.settings
     # With --temporal a frame is made of the one before it: there is nothing to begin with in the middle.
     if plan.output == STANDARD or not settings.compute.segment_s or settings.sampling.temporal:
         return run(plan, reporter, overwrite, models=models)
-    reporter = reporter or SilentReporter()
-    parts = KeptParts(plan, reporter, fresh, keep_work)
     try:
         return run(plan, reporter, overwrite, parts, models)
     except KeyboardInterrupt as error:
@@ -69,15 +83,25 @@ def run_resumable(
 
 
 class KeptParts:
-    """`pipeline.parts.Parts` in a work folder."""
+    """`pipeline.parts.Parts` in a work folder. Rendered here, or by that share of a cluster."""
 
-    def __init__(self, plan: Plan, reporter: Reporter, fresh: bool = False, keep_work: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        reporter: Reporter,
+        fresh: bool = False,
+        keep_work: bool = False,
+        cluster: tuple[Cluster, Share] | None = None,
+    ) -> None:
         self._plan, self._reporter, self._fresh, self._keep_work = plan, reporter, fresh, keep_work
+        self._cluster, self._weights = cluster, dict[str, str]()
         self._segment_s = plan.settings.compute.segment_s
+        self.were_many = False
         self._ledger: Ledger | None = None
 
     def begin(self, frames: int | None, frame_rate: Fraction, weights: Mapping[str, str]) -> None:
         """See `Parts`. A video that is hardly longer than one segment gets no folder."""
+        self._weights.update(weights)
         if frames is None or len(cut_segments(0, frames, frame_rate, self._segment_s, ())) > 1:
             self._ledger = Ledger(work_folder(self._plan.output), _header(self._plan, weights), self._fresh)
 
@@ -99,6 +123,7 @@ class KeptParts:
         """See `Parts`."""
         ledger = self._ledger
         assert ledger is not None
+        self.were_many = True
         todo = [segment for segment in segments if not ledger.verified(segment)]
         if len(todo) < len(segments):
             done = len(segments) - len(todo)
@@ -106,7 +131,11 @@ class KeptParts:
             left = set(todo)
             progress.skip(sum(ledger.counts(segment).frames for segment in segments if segment not in left))
         workers = min(worker_count(self._plan), len(todo))
-        if workers > 1:
+        if self._cluster is not None and todo:
+            from facexcli.batch.cluster_parts import render_on_cluster
+
+            render_on_cluster(self._plan, todo, ledger, *self._cluster, self._weights, progress, reporter)
+        elif workers > 1:
             render_with_workers(self._plan, todo, ledger, workers, progress, reporter)
         else:
             for segment in todo:
@@ -141,7 +170,7 @@ def _header(plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
         "inputs": [item.fingerprint for item in plan.inputs],
         "people": [fingerprint(path) for path in (people.match, people.analysis) if path is not None],
         "weights": [dict(weights), *(item.fingerprint for item in plan.weights), *_digests(network)],
-        "code": code_digest(Path(facexcli.__file__).parent),
+        "code": code_digest(),
         "container": plan.output.suffix.lower(),
         "segment_s": plan.settings.compute.segment_s,
     }
@@ -153,14 +182,6 @@ def _digests(weights: Path | None) -> list[str]:
         return []
     files = sorted(path for path in weights.rglob("*") if path.is_file()) if weights.is_dir() else [weights]
     return [fingerprint(path) for path in files]
-
-
-def code_digest(package: Path) -> str:
-    """SHA-256 of facex's version and of the code in the folder of its package."""
-    digest = hashlib.sha256(facexcli.__version__.encode())
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 __all__ = ["KeptParts", "code_digest", "run_resumable"]

@@ -13,12 +13,12 @@ from facexcli.batch.resume import run_resumable
 from facexcli.errors import DeviceError, FacexError, InputError, Interrupted
 from facexcli.events import StageFinished
 from facexcli.pipeline.models import Models
+from facexcli.pipeline.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from facexcli.events import Event, Reporter
-    from facexcli.pipeline.plan import Plan
 
 INTERNAL = 1
 """The exit code of what is a bug."""
@@ -32,6 +32,24 @@ class Order:
     plan: Plan
     overwrite: bool = False
     fresh: bool = False
+
+    def as_message(self, **compute: object) -> tuple[Any, ...]:
+        """Plain values for another process, with these of the plan's compute settings changed."""
+        settings = self.plan.settings
+        plan = self.plan
+        if compute:
+            changed = settings.model_copy(update={"compute": settings.compute.model_copy(update=compute)})
+            plan = plan.model_copy(update={"settings": changed})
+        own = settings.provenance  # a plan as JSON does not say who signs
+        signing = {"cert": own.cert, "key": own.key, "signer": own.signer, "timestamp": own.timestamp}
+        return self.number, plan.model_dump_json(), self.overwrite, self.fresh, signing
+
+    @classmethod
+    def of_message(cls, message: tuple[Any, ...]) -> Order:
+        """What `as_message` made."""
+        number, plan_json, overwrite, fresh, signing = message
+        plan = Plan.model_validate_json(plan_json)
+        return cls(number, plan.signed_as(plan.settings.provenance.model_copy(update=signing)), overwrite, fresh)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +12,17 @@ import typer
 from facexcli.cli.console import VOICE, print_json, print_result, reporting, show_problem, show_table
 from facexcli.cli.edit import DryRunOption
 from facexcli.cli.options import Choices, with_settings
-from facexcli.errors import BatchError, Interrupted
+from facexcli.errors import BatchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from facexcli.batch.jobs import PlannedJob
+    from facexcli.batch.pool import Executor
     from facexcli.batch.runner import BatchOptions, BatchReporter, Outcome
+
+    MakeExecutor = Callable[[BatchReporter], AbstractContextManager[Executor]]
 
 _COLUMNS = (
     ("job", True), ("output", False), ("state", False), ("frames", True), ("fps", True), ("s", True),
@@ -34,6 +40,9 @@ def batch(
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="jobs side by side (1)")] = 1,
     devices: Annotated[
         str, typer.Option("--devices", metavar="LIST", help="a worker for each, as in cuda:0,cuda:1")
+    ] = "",
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="auto|HOST:PORT", help="workers on a Ray cluster: one a card")
     ] = "",
     keep_going: Annotated[bool, typer.Option("--keep-going", help="go on with other jobs when one fails")] = False,
     retry: Annotated[
@@ -70,12 +79,16 @@ def batch(
     Example:
       facex batch nightly.toml --keep-going --retry 1
       facex batch jobs.csv --workers 2 --results nightly.jsonl
+      facex batch jobs.jsonl --cluster auto
       facex batch jobs.jsonl --dry-run
     """
     from facexcli.batch.jobfile import JobsError
     from facexcli.batch.jobs import planned
     from facexcli.batch.runner import BatchOptions
 
+    names = _devices(workers, devices)
+    if cluster and devices:
+        raise UsageError("--devices is for this machine", "a cluster has a worker for each of its cards")
     try:
         with planned(jobs) as found:
             if dry_run:
@@ -83,7 +96,8 @@ def batch(
                     print_result(item.plan.model_dump_json())
                 return
             options = BatchOptions(keep_going, retry, overwrite, fresh)
-            _run(jobs, found, _devices(workers, devices), options, results, choices)
+            executor = partial(_on_cluster, cluster, found, workers) if cluster else partial(_here, names)
+            _run(jobs, found, executor, options, results, choices)
     except JobsError as error:
         for problem in error.problems:
             show_problem(problem.where, problem.message, problem.hint)
@@ -94,7 +108,6 @@ def _devices(workers: int, devices: str) -> tuple[str, ...]:
     """The device of each worker. Raises what `resolve` raises for a name that is none."""
     from facexcli.config import resolve
     from facexcli.device import choose_device
-    from facexcli.errors import UsageError
 
     names = tuple(name.strip() for name in devices.split(",") if name.strip())
     for name in names:
@@ -106,15 +119,39 @@ def _devices(workers: int, devices: str) -> tuple[str, ...]:
     return names or ("auto",) * workers
 
 
+@contextmanager
+def _here(devices: tuple[str, ...], reporter: BatchReporter) -> Iterator[Executor]:
+    from facexcli.batch.pool import LocalPool
+
+    pool = LocalPool(devices, reporter.tell)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+@contextmanager
+def _on_cluster(address: str, found: Sequence[PlannedJob], workers: int, reporter: BatchReporter) -> Iterator[Executor]:
+    from facexcli.batch.cluster import Cluster
+    from facexcli.batch.cluster_jobs import ClusterPool, device_of
+
+    with Cluster(address) as cluster:
+        share = cluster.share(device_of(item.plan for item in found), workers)
+        pool = ClusterPool(cluster, share, reporter.tell, reporter)
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
 def _run(
     path: Path,
     found: Sequence[PlannedJob],
-    devices: tuple[str, ...],
+    executor: MakeExecutor,
     options: BatchOptions,
     results: Path | None,
     choices: Choices,
 ) -> None:
-    from facexcli.batch.pool import LocalPool
     from facexcli.batch.results import ResultsFile, default_results
     from facexcli.batch.runner import BatchReporter, run_batch
 
@@ -122,14 +159,13 @@ def _run(
     with ResultsFile(place) as file:
         with reporting() as screen:
             reporter = BatchReporter(screen)
-            pool = LocalPool(devices, reporter.tell)
-            try:
-                run_batch(path, found, pool, file, options, reporter)
-            except KeyboardInterrupt:
-                _tell_end(reporter, place, choices)
-                raise Interrupted("interrupted", f"the same command does the rest; results so far: {place}") from None
-            finally:
-                pool.close()
+            with executor(reporter) as pool:
+                try:
+                    run_batch(path, found, pool, file, options, reporter)
+                except KeyboardInterrupt:
+                    _tell_end(reporter, place, choices)
+                    hint = f"the same command does the rest; results so far: {place}"
+                    raise Interrupted("interrupted", hint) from None
         _tell_end(reporter, place, choices)
 
 
