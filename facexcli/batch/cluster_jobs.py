@@ -16,7 +16,7 @@ from facexcli.batch.staff import Staff
 from facexcli.batch.work import Attempt
 from facexcli.crashes import crash_error, remove_temporaries
 from facexcli.errors import DeviceError
-from facexcli.events import Warned
+from facexcli.events import Informed, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +65,7 @@ class ClusterPool:
         self._at_work: dict[int, _Task] = {}
         self._idle: list[int] = []
         self._hired: set[int] = set()
+        reporter.emit(Informed(f"up to {share.count} workers on the cluster {cluster.address}"))
 
     @property
     def slots(self) -> int:

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facexcli.batch.jobs import planned
-from facexcli.batch.pool import LocalPool
 from facexcli.batch.results import ResultsFile, default_results, read_results
 from facexcli.batch.runner import BatchOptions, BatchReporter, run_batch
 from facexcli.errors import DeviceError
@@ -23,8 +23,10 @@ from facexcli.evaluate.bench import SWAP_SOURCES, talking_clips
 from facexcli.events import SilentReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from facexcli.batch.cluster_jobs import ClusterPool
+    from facexcli.batch.pool import LocalPool
     from facexcli.batch.work import Attempt, Order
 
 _WORKERS = 2
@@ -59,7 +61,7 @@ class KilledRow:
     """A batch of two workers, one of which was killed by SIGKILL when half of the jobs were done.
 
     finished: jobs whose results are there. once: jobs that have one line in the results file, which says done.
-    begun: how often jobs were begun, all together.
+    begun: how often jobs were begun, all together, as the runner knows it: a cluster begins one again by itself.
     """
 
     jobs: int
@@ -80,14 +82,21 @@ def bench_sharing(data: Path, jobs: int) -> SharingRow:
         return SharingRow(jobs, _FRAMES, batch, _spent(folder / "single", commands))
 
 
-def bench_killed(data: Path, jobs: int) -> KilledRow:
-    """Raises as `bench_sharing` does."""
+def bench_killed(data: Path, jobs: int, cluster: str = "") -> KilledRow:
+    """With workers of this machine, or of the cluster at that address, where it has to be a node of this machine.
+
+    Raises as `bench_sharing` does, and what `Cluster` raises.
+    """
     with tempfile.TemporaryDirectory(prefix="facex-bench-") as name:
         path = _jobs_file(Path(name), _rows(data, jobs))
         reporter = BatchReporter(SilentReporter())
-        pool = _Killing(LocalPool(("auto",) * _WORKERS, reporter.tell), jobs // 2)
-        with planned(path) as found, ResultsFile(default_results(path)) as results:
-            outcomes = run_batch(path, found, pool, results, BatchOptions(keep_going=True, retries=1), reporter)
+        with (
+            planned(path) as found,
+            _pool(cluster, reporter) as pool,
+            ResultsFile(default_results(path)) as results,
+        ):
+            killing = _Killing(pool, jobs // 2)
+            outcomes = run_batch(path, found, killing, results, BatchOptions(keep_going=True, retries=1), reporter)
         lines = read_results(default_results(path))
         done = [line["output"] for line in lines if line["state"] == "done"]
         return KilledRow(
@@ -98,11 +107,25 @@ def bench_killed(data: Path, jobs: int) -> KilledRow:
         )
 
 
+@contextmanager
+def _pool(cluster: str, reporter: BatchReporter) -> Iterator[LocalPool | ClusterPool]:
+    if not cluster:
+        from facexcli.batch.pool import LocalPool
+
+        yield LocalPool(("auto",) * _WORKERS, reporter.tell)
+        return
+    from facexcli.batch.cluster import Cluster
+    from facexcli.batch.cluster_jobs import ClusterPool
+
+    with Cluster(cluster) as connected:
+        yield ClusterPool(connected, connected.share("cpu", _WORKERS), reporter.tell, reporter)
+
+
 class _Killing:
     """An executor whose worker is killed once, after so many jobs."""
 
-    def __init__(self, pool: LocalPool, after: int) -> None:
-        self._pool, self._left = pool, after
+    def __init__(self, pool: LocalPool | ClusterPool, after: int) -> None:
+        self._pool, self._left, self._has_killed = pool, after, False
 
     @property
     def slots(self) -> int:
@@ -115,8 +138,9 @@ class _Killing:
 
     def next_ended(self) -> tuple[Order, Attempt]:
         """See `Executor`."""
-        if not self._left:
+        if self._left <= 0 and not self._has_killed and self._pool.at_work:
             os.kill(self._pool.at_work[0][0], signal.SIGKILL)
+            self._has_killed = True
         self._left -= 1
         return self._pool.next_ended()
 

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 def test_a_worker_that_dies_is_replaced(plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[local._Worker] = []
-    start = local._Pool._start
+    start = local._Processes.start
 
-    def watched(pool: local._Pool, number: int) -> None:
-        start(pool, number)
-        started.append(list(pool._workers.values())[-1])
+    def watched(crew: local._Processes, number: int) -> None:
+        start(crew, number)
+        started.append(list(crew._workers.values())[-1])
         if len(started) == 1:
             started[0]._process.kill()
 
-    monkeypatch.setattr(local._Pool, "_start", watched)
+    monkeypatch.setattr(local._Processes, "start", watched)
     heard = Heard()
     result = run_resumable(plan(tmp_path / "out.mkv", workers=2), heard)
     assert result.frames == FRAMES
