@@ -41,7 +41,7 @@ def bench_compare(
         typer.Option("--engine", metavar="NAME", help="who takes part; repeatable (mesh, unchanged, facex)"),
     ] = None,
     weights: Annotated[
-        list[Path] | None, typer.Option("--weights", metavar="FILE", help="of facex; several are compared")
+        list[Path] | None, typer.Option("--weights", metavar="FILE|NAME", help="of facex; repeatable: all are compared")
     ] = None,
     pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=1, max=12, help="stills a set; of clips half")] = 6,
     grid: Annotated[
@@ -134,4 +134,4 @@ def _print_verdicts(told: Mapping[str, Sequence[Figure]]) -> None:
 
 def _line(title: str, *cells: Any) -> None:
     texts = ["" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells]
-    print_result((f"{title:<14.14}" + "".join(f" {text:>8}" for text in texts)).rstrip())
+    print_result((f"{title:<20}" + "".join(f" {text:>8}" for text in texts)).rstrip())

@@ -112,8 +112,8 @@ def contestants(names: Sequence[str], weights: Sequence[Path], settings: Setting
     """
     found, absent = [], ""
     for name in dict.fromkeys(names or DEFAULT_ENGINES):
-        for given in weights if name == TRAINED and weights else (None,):
-            label = f"{name} {given.stem}" if given is not None and len(weights) > 1 else name
+        with_weights = _labelled(weights) if name == TRAINED and weights else {name: None}
+        for label, given in with_weights.items():
             contestant = Contestant(label, _as_compared(settings, name, given))
             try:
                 open_engine(name, "swap", EngineOptions.of(contestant.settings)).engine.close()
@@ -125,10 +125,20 @@ def contestants(names: Sequence[str], weights: Sequence[Path], settings: Setting
             found.append(contestant)
     if weights and not any(item.settings.engine.name == TRAINED for item in found):
         raise UsageError(f"--weights are for the engine {TRAINED}, which is not compared", f"add --engine {TRAINED}")
-    labels = [item.label for item in found]
-    if len(set(labels)) < len(labels):
-        raise UsageError("two files of weights have the same name", "rename one: rows are told apart by it")
     return found, absent
+
+
+def _labelled(weights: Sequence[Path]) -> dict[str, Path]:
+    """What each checkpoint is called: by its name, or where two have the same, also by its folder's."""
+    if len(weights) == 1:
+        return {TRAINED: weights[0]}
+    for names in (
+        [path.stem for path in weights],
+        [f"{path.absolute().parent.name}/{path.stem}" for path in weights],
+    ):
+        if len(set(names)) == len(weights):
+            return {f"{TRAINED} {name}": path for name, path in zip(names, weights, strict=True)}
+    raise UsageError("two checkpoints have the same name", "rename one: rows are told apart by it")
 
 
 def _as_compared(settings: Settings, name: str, weights: Path | None) -> Settings:
@@ -156,7 +166,7 @@ def compare(
             left_out: dict[Pair, str] = {}
             for side in sides:
                 for number, pair in enumerate(pairs):
-                    place = folder / f"{name}-{number}-{side.label.replace(' ', '-')}{_suffix(pair)}"
+                    place = folder / _file_name(name, number, pair, side)
                     try:
                         results[pair][side.label] = _result(pair, side, place, models, judge)
                     except NoFaceError as error:
@@ -168,8 +178,9 @@ def compare(
     progress.finish()
 
 
-def _suffix(pair: Pair) -> str:
-    return ".png" if pair.frames is None else ".mp4"
+def _file_name(name: SetName, number: int, pair: Pair, side: Contestant) -> str:
+    maker = side.label.replace(" ", "-").replace("/", "-")
+    return f"{name}-{number}-{maker}{'.png' if pair.frames is None else '.mp4'}"
 
 
 def _result(pair: Pair, side: Contestant, place: Path, models: Models, judge: DlibAnalyzer) -> Result:

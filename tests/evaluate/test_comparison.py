@@ -212,8 +212,10 @@ def test_several_weights_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None
     sides, _ = contestants(["mesh", "facex"], [Path("a/one.safetensors"), Path("two.safetensors")], Settings())
     assert [side.label for side in sides] == ["mesh", "facex one", "facex two"]
     assert [options.weights for options in opened] == [None, Path("a/one.safetensors"), Path("two.safetensors")]
+    sides, _ = contestants(["facex"], [Path("a/best.safetensors"), Path("b/best.safetensors")], Settings())
+    assert [side.label for side in sides] == ["facex a/best", "facex b/best"]
     with pytest.raises(UsageError, match="same name"):
-        contestants([], [Path("a/one.safetensors"), Path("b/one.safetensors")], Settings())
+        contestants([], [Path("a/best.safetensors"), Path("a/best.safetensors")], Settings())
 
 
 def row(label: str, **figures: float | None) -> Row:
