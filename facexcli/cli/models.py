@@ -59,9 +59,10 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="print one 
     if as_json:
         print_json({"folder": store.folder, "models": rows})
         return
+    width = 1 + max(map(len, rows))
     for name, row in rows.items():
         commit = f"; commit {row['revision'][:12]}" if row.get("revision") else ""
-        print_result(f"{name:<26} {row['state']:<9} {row['licence']}{commit}\n{'':<26} {row['enables']}")
+        print_result(f"{name:<{width}}{row['state']:<9} {row['licence']}{commit}\n{'':<{width}}{row['enables']}")
 
 
 def pull(

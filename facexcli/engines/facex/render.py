@@ -120,7 +120,9 @@ class FaceXRenderer:
 
     def close(self) -> None:
         """End what runs beside the caller."""
-        self._execution.close()
+        for execution in (self._execution, self._precise):
+            if execution is not None:
+                execution.close()
 
     def _digested(self, sources: tuple[Crop, ...]) -> tuple[tuple[Crop, ...], FaceFacts, Tokens]:
         """The most frontal still, with the mean identity of all: digested once for all tracks of a video."""
@@ -162,14 +164,17 @@ class FaceXRenderer:
 
         Raises DeviceError where there is no room for a single one.
         """
+        batch = self._execution.batch
+        if len(jobs) > batch:  # it has become smaller meanwhile
+            parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
+            return [patch for part in parts for patch in self._render_batch(part)]
         try:
             return self._render_at_once(jobs)
         except torch.OutOfMemoryError as error:
-            if len(jobs) == 1:
+            if batch == 1:
                 raise _out_of_memory(self._execution.layout.device) from error
-        half = (len(jobs) + 1) // 2
-        self._execution.shrink(half)
-        return self._render_batch(jobs[:half]) + self._render_batch(jobs[half:])
+        self._execution.shrink((batch + 1) // 2)  # few faces are filled up to a batch: it is what has to shrink
+        return self._render_batch(jobs)
 
     def _render_at_once(self, jobs: list[_Job]) -> list[Patch]:
         """Those that came out as no number are made once more, by themselves."""

@@ -61,6 +61,25 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     assert max(tried) <= room, "it remembers what fits"
 
 
+def test_one_face_that_does_not_fit_in_a_batch_that_was_filled_up_is_tried_by_itself(
+    network: Any, crop: Callable[..., Crop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = FaceXRenderer(network, EngineOptions(device="cpu", steps=1, batch_size=4))
+    request = EditRequest(crop(10), renderer.prepare([crop(0)]), recipe_named("swap"))
+    tried: list[int] = []
+    whole = renderer._sampled
+
+    def cramped(used: Any, jobs: list[Any]) -> Any:
+        tried.append(used.batch)
+        if used.batch > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(used, jobs)
+
+    monkeypatch.setattr(renderer, "_sampled", cramped)
+    assert len(renderer.render([request])) == 1
+    assert tried == [4, 2, 1]
+
+
 def test_no_room_for_one_face_is_one_clear_error(
     network: Any, crop: Callable[..., Crop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
