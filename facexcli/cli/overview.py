@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "presets": Command("facexcli.cli.presets", "List the presets, or show one.", "Look"),
     "doctor": Command("facexcli.cli.doctor", "Show what is installed and what works.", "Look"),
     "plan-cost": Command("facexcli.cli.plan_cost", "Predict how long a plan takes with 1 to N workers.", "Look"),
+    "train": Command("facexcli.cli.train", "Teach an engine on stills and clips of your own.", "Try"),
     "demo": Command("facexcli.cli.demo", "Make a short clip, swap it and reenact it.", "Try"),
     "bench": Command("facexcli.cli.bench", "Measure quality and speed on real clips.", "Try"),
 }
