@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facexcli.cli.console import reporting
 from facexcli.cli.edit import (
     DryRunOption,
     FreshOption,
@@ -55,6 +56,10 @@ def edit(
     loop: Annotated[
         bool, typer.Option("--loop", help="of several videos, let the shorter begin again; without, the shortest ends")
     ] = False,
+    show_slots: Annotated[
+        Path | None,
+        typer.Option("--show-slots", metavar="OUT.png", help="also write which slot looks where (engine difffae)"),
+    ] = None,
     inpaint: Annotated[
         Path | None,
         typer.Option("--inpaint", metavar="MASK.png", help="make anew what is white on this picture, about the face"),
@@ -80,6 +85,7 @@ def edit(
     Example:
       facex edit me.jpg --lighting sunset.jpg -o out.png
       facex edit me.jpg --lighting sunset.jpg --amount 0.5 -o out.png
+      facex edit me.jpg --pose b.jpg --hair c.jpg -o out.png --engine difffae --weights w/
       facex edit me.jpg --take lips=b.jpg -o out.png --engine facex --weights w/
       facex edit a.mp4 --expression b.jpg -o out.mp4 --engine facex --weights w/
       facex edit me.jpg --inpaint mask.png -o out.png --engine facex --weights w/
@@ -95,10 +101,23 @@ def edit(
 
         settings = choices.settings
         recipe = settings.recipe.model_copy(update={"take": (*settings.recipe.take, *takes)})
-        return plan_edit(moving, place, settings.model_copy(update={"recipe": recipe}), inpaint, loop=loop)
+        made = plan_edit(moving, place, settings.model_copy(update={"recipe": recipe}), inpaint, loop=loop)
+        if show_slots is not None and not dry_run:
+            from facexcli.pipeline.slots import write_slots
+
+            with reporting() as reporter:
+                write_slots(made, show_slots, reporter, overwrite)
+        return made
 
     if plan is not None:
-        forbid({**{f"--{attribute}": path for attribute, path in taken.items()}, "--inpaint": inpaint, "--loop": loop})
+        forbid(
+            {
+                **{f"--{attribute}": path for attribute, path in taken.items()},
+                "--inpaint": inpaint,
+                "--loop": loop,
+                "--show-slots": show_slots,
+            }
+        )
     given: dict[str, object] = {"CANVAS": canvas, "-o OUT": output}
     execute("edit", make_plan, choices, given=given, moving=canvas, output=output, plan_file=plan,
             overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip

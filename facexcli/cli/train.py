@@ -21,7 +21,9 @@ ConfigOption = Annotated[str, typer.Option("--config", metavar="NAME", help="wha
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="stills and clips of people")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="checkpoints, a table and a picture")]
 StepsOption = Annotated[int, typer.Option("--steps", min=0, metavar="N", help="how many steps; 0 until --minutes")]
-MinutesOption = Annotated[float, typer.Option("--minutes", min=0, metavar="M", help="how long at most; 0 until --steps")]
+MinutesOption = Annotated[
+    float, typer.Option("--minutes", min=0, metavar="M", help="how long at most; 0 until --steps")
+]
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="pictures a step")]
 RateOption = Annotated[float, typer.Option("--lr", min=0, metavar="F", help="learning rate")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="root of all random numbers")]

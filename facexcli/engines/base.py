@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facexcli.events import Reporter
     from facexcli.recipes import Attribute
     from facexcli.settings import DtypeName, SamplerName, Settings, SwapReference
-    from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
+    from facexcli.types import Array, Crop, EditRequest, Motion, Patch, TemplateName
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,15 @@ class Outspoken(Protocol):
 
     def forewarnings(self) -> tuple[str, ...]:
         """What the user should know before a run, such as that it will take long."""
+        ...
+
+
+@runtime_checkable
+class Slotted(Protocol):
+    """An engine that takes a portrait apart into slots."""
+
+    def slots_of(self, crop: Crop) -> Array:
+        """Where each slot looks, float32 (K, g, g), adding up to 1 at each place."""
         ...
 
 

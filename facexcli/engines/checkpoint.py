@@ -92,7 +92,8 @@ class Layout:
             )
         if metadata.get("version") != str(self.version):
             raise WeightsError(
-                f"{path}: layout {metadata.get('version')} of {self.called} checkpoints; this facex reads {self.version}",
+                f"{path}: layout {metadata.get('version')} of {self.called} checkpoints; "
+                f"this facex reads {self.version}",
                 "use the version of facex that wrote it",
             )
         return metadata.get("config", "")

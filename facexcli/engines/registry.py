@@ -39,6 +39,12 @@ def _facex() -> Engine:
     return FaceXEngine()
 
 
+def _difffae() -> Engine:
+    from facexcli.engines.difffae.engine import DiffFAEEngine
+
+    return DiffFAEEngine()
+
+
 def _swapper(entry: Entry) -> Callable[[], Engine]:
     def make() -> Engine:
         from facexcli.engines.onnx.engine import OnnxSwapEngine
@@ -48,7 +54,12 @@ def _swapper(entry: Entry) -> Callable[[], Engine]:
     return make
 
 
-_EMBEDDED: dict[str, Callable[[], Engine]] = {"mesh": _mesh, "facex": _facex, "unchanged": _unchanged}
+_EMBEDDED: dict[str, Callable[[], Engine]] = {
+    "mesh": _mesh,
+    "facex": _facex,
+    "difffae": _difffae,
+    "unchanged": _unchanged,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_sch
 from facexcli.engines.difffae.checkpoint import save_network, save_regions
 from facexcli.engines.difffae.denoiser import attention_loss
 from facexcli.engines.difffae.model import DiffFAENetwork, make_codec
+from facexcli.engines.difffae.roles import ROLES, expected_regions, painted_slots
 from facexcli.engines.difffae.slots import SlotAutoencoder
 from facexcli.errors import WeightsError
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 _VALIDATED = 48
 _SHOWN = 8
 _LEVELS = 4
-_SLOT_COLOURS = np.array(
-    [(230, 80, 60), (60, 160, 230), (90, 200, 90), (240, 200, 60), (170, 90, 220), (90, 220, 220), (240, 140, 200),
-     (150, 150, 150)], np.float32,
-)  # fmt: skip
 
 
 class RegionTrainee:
@@ -46,12 +43,17 @@ class RegionTrainee:
         self._portraits, self._batch = portraits, batch
         self._train, self._held = _split(portraits)
         self._held = self._held[:: max(1, len(self._held) // _VALIDATED)][:_VALIDATED]
+        self._prior = _RegionPrior(config, portraits)
 
     def loss(self, random: torch.Generator) -> Mapping[str, Tensor]:
         picked = self._train[torch.randint(len(self._train), (self._batch,), generator=random).numpy()]
-        rgb = _flipped(_pictures(self._portraits.rgb[picked]), _coins(self._batch, random))
-        again, _ = self.network(rgb)
-        return {"loss": functional.mse_loss(again, rgb)}
+        coins = _coins(self._batch, random)
+        rgb = _flipped(_pictures(self._portraits.rgb[picked]), coins)
+        network = cast("SlotAutoencoder", self.network)
+        slots = network.regions(rgb)
+        again, masks = network.put_together(slots.tokens)
+        error = functional.mse_loss(again, rgb)
+        return {"loss": error + self._prior(picked, coins, slots.masks, masks), "error": error}
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> Mapping[str, float]:
@@ -66,7 +68,7 @@ class RegionTrainee:
     @torch.inference_mode()
     def grid(self, network: nn.Module) -> Array:
         """Rows: pictures, put together again, and which slot is where."""
-        rgb = self._portraits.rgb[self._held[:_SHOWN]]
+        rgb = self._portraits.rgb[_shown(self._held)]
         again, masks = network(_pictures(rgb))
         return _rows([rgb, _bytes(again), painted_slots(masks.numpy())])
 
@@ -88,7 +90,7 @@ class DiffFAETrainee:
         regions: SlotAutoencoder | None = None,
         codec: nn.Module | None = None,
     ) -> None:
-        """regions: RSC as it was pretrained; without, it is trained from the beginning. codec: a trained autoencoder."""
+        """regions: RSC as it was pretrained; without, it is trained from the beginning. codec: a trained one."""
         torch.manual_seed(seed)
         network = DiffFAENetwork(config)
         if regions is not None:
@@ -101,6 +103,7 @@ class DiffFAETrainee:
         self._train, self._held = _split(portraits)
         self._mates = _mates(portraits)
         self._held = self._held[:: max(1, len(self._held) // _VALIDATED)][:_VALIDATED]
+        self._prior = _RegionPrior(config, portraits)
         self._signal = noise_schedule(SamplingPlan(prediction=config.prediction))
 
     def loss(self, random: torch.Generator) -> Mapping[str, Tensor]:
@@ -122,16 +125,17 @@ class DiffFAETrainee:
             self._losses(own, sources, self._held, step.expand(len(self._held)), random, torch.zeros(len(self._held)))
             for step in steps
         ]
-        sampled = self._sampled(own, sources[:_SHOWN], self._held[:_SHOWN])
-        error = float(functional.mse_loss(sampled.clamp(-1, 1), _pictures(self._portraits.rgb[self._held[:_SHOWN]])))
+        sources, queries = self._pairs_shown()
+        sampled = self._sampled(own, sources, queries)
+        error = float(functional.mse_loss(sampled.clamp(-1, 1), _pictures(self._portraits.rgb[queries])))
         means = {name: float(torch.stack([each[name] for each in found]).mean()) for name in found[0]}
         return {**means, "psnr_db": _psnr_db(error)}
 
     @torch.inference_mode()
     def grid(self, network: nn.Module) -> Array:
         """Rows: sources, queries, I_R, what is made of them, and who is where in the source."""
-        own, queries = cast("DiffFAENetwork", network), self._held[:_SHOWN]
-        sources = self._sources(self._held, torch.Generator().manual_seed(0))[:_SHOWN]
+        own = cast("DiffFAENetwork", network)
+        sources, queries = self._pairs_shown()
         made = self._sampled(own, sources, queries)
         masks = functional.interpolate(
             own.regions(_pictures(self._portraits.rgb[sources])).masks, (self._config.size_px,) * 2, mode="bilinear"
@@ -141,6 +145,10 @@ class DiffFAETrainee:
 
     def save(self, network: nn.Module, path: Path) -> None:
         save_network(cast("DiffFAENetwork", network), path)
+
+    def _pairs_shown(self) -> tuple[Array, Array]:
+        queries = _shown(self._held)
+        return self._sources(queries, torch.Generator().manual_seed(0)), queries
 
     def _sources(self, queries: Array, random: torch.Generator) -> Array:
         """Another view of each person, or the same one where there is no other."""
@@ -155,7 +163,8 @@ class DiffFAETrainee:
     ) -> dict[str, Tensor]:  # fmt: skip
         given = self._portraits
         source, query, rendered = (
-            _flipped(_pictures(each), coins) for each in (given.rgb[sources], given.rgb[queries], given.rendered[queries])
+            _flipped(_pictures(each), coins)
+            for each in (given.rgb[sources], given.rgb[queries], given.rendered[queries])
         )
         clean = network.latents.encode(query)
         noise = torch.randn(clean.shape, generator=random)
@@ -170,13 +179,14 @@ class DiffFAETrainee:
             noisy, timesteps, network.latents.encode(rendered), slots.tokens, self._identity(sources), maps
         )
         denoising = functional.mse_loss(predicted, wanted)
+        prior = self._prior(sources, coins, slots.masks)
         if maps is None:
-            return {"loss": denoising, "denoising": denoising}
+            return {"loss": denoising + prior, "denoising": denoising}
         with torch.no_grad():
             masks = network.regions(query).masks
         attention = attention_loss(network.denoiser.attention_map(maps), masks)
         return {
-            "loss": denoising + self._config.attention_weight * attention,
+            "loss": denoising + self._config.attention_weight * attention + prior,
             "denoising": denoising,
             "attention": attention,
         }
@@ -192,6 +202,28 @@ class DiffFAETrainee:
         plan = SamplingPlan(steps=self._config.steps, prediction=self._config.prediction)
         predict = network.predictor(rendered, slots, self._identity(sources))
         return network.latents.decode(sample(predict, plan, noise))
+
+
+class _RegionPrior:
+    """How far slots are from where faces, hair, clothes and backgrounds mostly are: a cross entropy, under the
+    configuration's weight."""
+
+    def __init__(self, config: DiffFAEConfig, portraits: Portraits) -> None:
+        self._weight = config.region_prior
+        if self._weight:
+            regions = [expected_regions(mask, config.grid_px) for mask in portraits.mask]
+            self._regions = torch.from_numpy(np.stack(regions))
+
+    def __call__(self, views: Array, coins: Tensor, *masks: Tensor) -> Tensor:
+        """Masks are (B, K, n, n) each, adding up to 1 over at least four slots; of fewer nothing is expected."""
+        if not self._weight or masks[0].shape[1] < len(ROLES):
+            return torch.zeros(())
+        wanted = _flipped(self._regions[torch.from_numpy(views)], coins)
+        total = torch.zeros(())
+        for each in masks:
+            shares = functional.adaptive_avg_pool2d(each[:, : len(ROLES)], wanted.shape[-2:]).clamp(min=1e-4)
+            total = total - (wanted * shares.log()).sum(dim=1).mean()
+        return self._weight * total
 
 
 def open_codec(config: DiffFAEConfig, folder: Path | None) -> nn.Module | None:
@@ -214,17 +246,16 @@ def open_codec(config: DiffFAEConfig, folder: Path | None) -> nn.Module | None:
     return codec
 
 
-def painted_slots(masks: Array) -> Array:
-    """Each slot in a colour of its own: uint8 (B, S, S, 3) of masks (B, K, S, S)."""
-    colours = np.resize(_SLOT_COLOURS, (masks.shape[1], 3))
-    return np.einsum("bkyx,kc->byxc", masks, colours).astype(np.uint8)
-
-
 def _split(portraits: Portraits) -> tuple[Array, Array]:
     """The views to learn from, and those to judge by; all for both where nothing is held out."""
     held, train = np.flatnonzero(portraits.held_out), np.flatnonzero(~portraits.held_out)
     everything = np.arange(len(portraits))
     return (train if len(train) else everything), (held if len(held) else everything)
+
+
+def _shown(views: Array) -> Array:
+    """A few of them, far apart: neighbours show the same person."""
+    return views[np.linspace(0, len(views) - 1, min(len(views), _SHOWN)).astype(int)]
 
 
 def _mates(portraits: Portraits) -> Array:
@@ -264,7 +295,11 @@ def _coverage(masks: Tensor, faces: Tensor) -> dict[str, float]:
     face = [_iou(owner == slot, faces) for slot in slots]
     best = int(np.argmax(face))
     others = [_iou(owner == slot, ~faces) for slot in slots if slot != best]
-    return {"face_iou": face[best], "rest_iou": _iou(owner != best, ~faces), "largest_other_iou": max(others, default=0.0)}
+    return {
+        "face_iou": face[best],
+        "rest_iou": _iou(owner != best, ~faces),
+        "largest_other_iou": max(others, default=0.0),
+    }
 
 
 def _iou(one: Tensor, other: Tensor) -> float:

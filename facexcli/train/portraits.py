@@ -69,7 +69,9 @@ class Portraits:
         return len(self.rgb)
 
 
-def prepare(folder: Path, size_px: int, limit: int = 0, workers: int = 1, reporter: Reporter | None = None) -> Portraits:
+def prepare(
+    folder: Path, size_px: int, limit: int = 0, workers: int = 1, reporter: Reporter | None = None
+) -> Portraits:
     """The faces of all stills and clips under `folder`, or of `limit` of them, at `size_px`.
 
     Raises InputError where there is none.
@@ -82,7 +84,9 @@ def prepare(folder: Path, size_px: int, limit: int = 0, workers: int = 1, report
     made = _all_views(files, size_px, workers, reporter)
     parts = [views for _, views in made if views is not None]
     if not parts:
-        raise InputError(f"{folder}: no face in any of {len(files)} files", "give a folder with stills or clips of people")
+        raise InputError(
+            f"{folder}: no face in any of {len(files)} files", "give a folder with stills or clips of people"
+        )
     counts = [len(views["rgb"]) for views in parts]
     names = [file for file, views in made if views is not None]
     arrays = {name: np.concatenate([views[name] for views in parts]) for name in parts[0]}
@@ -160,7 +164,8 @@ def _crops(picture: Array, is_still: bool, path: Path) -> list[Crop]:
     own = light_on(first)
     others = []
     for _ in range(_VIEWS_OF_A_STILL - 1):
-        lamp = normalised(directional_light(rng.normal(size=3) + (0, 0.3, 0.6), rng.uniform(0.15, 0.6)))
+        towards = rng.normal(size=3) + np.array((0, 0.3, 0.6))
+        lamp = normalised(directional_light(towards, rng.uniform(0.15, 0.6)))
         lit, _ = relit(first, lamp, own)
         bright = np.rint(lit * 255).astype(np.uint8)
         other = Crop(bright, np.eye(3), first.landmarks_px, "ffhq")

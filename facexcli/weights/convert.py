@@ -68,9 +68,9 @@ def _convert_here(pickle: Path, safetensors: Path) -> int:
     from safetensors.torch import save_file
 
     try:
-        loaded = torch.load(pickle, map_location="cpu", weights_only=True)
+        loaded = _loaded(pickle)
     except Exception as error:
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = re.search(r"(?:GLOBAL|it holds) ([\w.]+)", str(error))
         why = f"it holds {named[1]}" if named else f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
         sys.stderr.write(f"only tensors and plain containers are opened: {why}")
         return 1
@@ -82,6 +82,32 @@ def _convert_here(pickle: Path, safetensors: Path) -> int:
     save_file(tensors, str(safetensors))
     json.dump([name for name, value in flat if not torch.is_tensor(value)], sys.stdout)
     return 0
+
+
+def _loaded(pickle: Path) -> Any:
+    """What torch wrote; or else the arrays of a plain pickle, which face models are published as, as tensors."""
+    import torch
+
+    try:
+        return torch.load(pickle, map_location="cpu", weights_only=True)
+    except Exception:
+        with pickle.open("rb") as stream:
+            if stream.read(1) != b"\x80":
+                raise
+            stream.seek(0)
+            import numpy as np
+
+            from facexcli.weights.numpy_pickle import load_arrays
+
+            found = load_arrays(stream)
+    if not isinstance(found, dict):
+        raise TypeError("it is no table of arrays")
+    tensors = {}
+    for name, value in found.items():
+        is_number = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+        kind = np.float32 if is_number and value.dtype.kind == "f" else np.int64
+        tensors[name] = torch.from_numpy(value.astype(kind)) if is_number else value
+    return tensors
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, Any]]:

@@ -32,8 +32,8 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     if request.param in SWAPPERS:
         monkeypatch.setenv("FACEX_HOME", str(request.getfixturevalue("made_swappers")))
     opened = engine_factories()[request.param]()
-    if request.param == "facex":
-        weights = request.getfixturevalue("tiny_facex")
+    if request.param in ("facex", "difffae"):
+        weights = request.getfixturevalue(f"tiny_{request.param}")
         opened.configure(EngineOptions(weights=weights, device="cpu", steps=2))  # type: ignore[attr-defined]
     yield opened
     opened.close()
@@ -68,6 +68,22 @@ def tiny_facex(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(layer.zero.weight)
     path = tmp_path_factory.mktemp("facex") / "tiny.safetensors"
     save_checkpoint(network, network.config, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny_difffae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the smallest network, of random weights."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("diffusers")
+    from facexcli.engines.difffae.checkpoint import save_network
+    from facexcli.engines.difffae.config import PRESETS
+    from facexcli.engines.difffae.model import DiffFAENetwork
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("difffae") / "tiny.safetensors"
+    save_network(DiffFAENetwork(PRESETS["tiny"]), path)
     return path
 
 
@@ -157,7 +173,8 @@ def test_different_requests_give_different_patches(engine: Engine, task: str, cr
 
 
 def test_requests_are_not_changed(engine: Engine, cropper: _Cropper) -> None:
-    (request, _) = requests_for(engine, recipe_named("swap"), cropper, min(engine.spec.crop_sizes_px))
+    task = min(engine.spec.recipes & {"swap", "reenact"}, default="edit")
+    (request, _) = requests_for(engine, recipe_named(task), cropper, min(engine.spec.crop_sizes_px))
     rgb, landmarks = request.canvas.rgb.copy(), request.canvas.landmarks_px.copy()
     engine.render([request])
     np.testing.assert_array_equal(request.canvas.rgb, rgb)

@@ -53,6 +53,8 @@ class DiffFAEConfig(_Part):
     size_px: side of the crop. latent: the paper's VQ-f4, Stable Diffusion's KL VAE, or 4 x 4 pixels folded into 48
     channels, without a network. identity: the token that AdaIN takes (table 3), ArcFace's embedding or dlib's
     descriptor; none is the ablation. attention_weight: delta of eq. 8; 0 is the ablation. physical: what renders I_R.
+    region_prior: how much the first four slots are drawn to where face, hair, clothes and background are by the
+    landmarks; 0 leaves that to the slots, as the paper does, which takes far more training.
     """
 
     name: str
@@ -65,6 +67,7 @@ class DiffFAEConfig(_Part):
     physical: Literal["embedded", "flame"] = "embedded"
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
     attention_weight: float = Field(default=0.1, ge=0)
+    region_prior: float = Field(default=0.0, ge=0)
     decoder_width: int = 64
     steps: int = 10
 
@@ -129,6 +132,7 @@ PRESETS: Mapping[str, DiffFAEConfig] = MappingProxyType(
                 unet=UNetShape(channels=(64, 96), layers_per_block=1),
                 latent="unshuffle",
                 prediction="v_prediction",
+                region_prior=0.05,
                 decoder_width=32,
                 steps=10,
             ),

@@ -110,9 +110,7 @@ class Denoiser(nn.Module):
             time_width = self.unet.time_embedding.linear_2.out_features
             _wrap_blocks(self.unet, time_width, config.identity_width)
             self.unet.time_embedding = _TimeAndIdentity(self.unet.time_embedding)
-        self.unet.set_attn_processor(
-            {name: MappedAttention(".attn2." in name) for name in self.unet.attn_processors}
-        )
+        self.unet.set_attn_processor({name: MappedAttention(".attn2." in name) for name in self.unet.attn_processors})
 
     def forward(
         self,

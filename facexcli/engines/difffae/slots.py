@@ -84,7 +84,7 @@ class SlotAttention(nn.Module):
     def __init__(self, count: int, width: int, iterations: int) -> None:
         super().__init__()
         self.iterations = iterations
-        self.start = nn.Parameter(torch.randn(count, width) * width**-0.5)
+        self.start = nn.Parameter(torch.randn(count, width))  # far apart: slots that start alike stay alike
         self.norm_inputs, self.norm_slots, self.norm_hidden = (nn.LayerNorm(width) for _ in range(3))
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.update = nn.GRUCell(width, width)
@@ -163,7 +163,11 @@ class SlotAutoencoder(nn.Module):
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """The picture again, (B, 3, S, S), and the masks of its parts, (B, K, S, S)."""
-        pictures, masks = self.decoder(self.regions(rgb).tokens)
+        return self.put_together(self.regions(rgb).tokens)
+
+    def put_together(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, out of slots (B, K, width)."""
+        pictures, masks = self.decoder(tokens)
         return (pictures * masks).sum(dim=1), masks[:, :, 0]
 
 
