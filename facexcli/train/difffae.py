@@ -16,15 +16,17 @@ from facexcli.engines.difffae.model import DiffFAENetwork, make_codec
 from facexcli.engines.difffae.roles import ROLES, expected_regions, painted_slots
 from facexcli.engines.difffae.slots import SlotAutoencoder
 from facexcli.errors import WeightsError
+from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
 
     from facexcli.engines.difffae.config import DiffFAEConfig
     from facexcli.train.portraits import Portraits
+    from facexcli.train.trainable import Batch
     from facexcli.types import Array
 
 _VALIDATED = 48
@@ -32,60 +34,54 @@ _SHOWN = 8
 _LEVELS = 4
 
 
-class RegionTrainee:
-    """RSC with its decoder: mean squared error of the picture that the slots are put together to."""
+class RegionTraining:
+    """RSC with its decoder: mean squared error of the picture that the slots are put together to. See `Trainable`."""
 
-    score = "loss"
-
-    def __init__(self, config: DiffFAEConfig, portraits: Portraits, batch: int, seed: int) -> None:
+    def __init__(self, config: DiffFAEConfig, portraits: Portraits, seed: int) -> None:
         torch.manual_seed(seed)
         self.network: nn.Module = SlotAutoencoder(config)
-        self._portraits, self._batch = portraits, batch
-        self._train, self._held = _split(portraits)
-        self._held = self._held[:: max(1, len(self._held) // _VALIDATED)][:_VALIDATED]
-        self._prior = _RegionPrior(config, portraits)
+        self._views = _Views(config, portraits)
 
-    def loss(self, random: torch.Generator) -> Mapping[str, Tensor]:
-        picked = self._train[torch.randint(len(self._train), (self._batch,), generator=random).numpy()]
-        coins = _coins(self._batch, random)
-        rgb = _flipped(_pictures(self._portraits.rgb[picked]), coins)
+    def batch(self, key: int, size: int) -> Batch:
+        rng = np.random.default_rng(key)
+        picked, coins = rng.choice(self._views.train, size), torch.from_numpy(rng.integers(2, size=size))
+        given = {"rgb": self._views.rgb(picked), **self._views.regions(picked)}
+        return {name: _flipped(values, coins) for name, values in given.items()}
+
+    def loss(self, batch: Batch, random: torch.Generator) -> Tensor:
         network = cast("SlotAutoencoder", self.network)
-        slots = network.regions(rgb)
+        slots = network.regions(batch["rgb"])
         again, masks = network.put_together(slots.tokens)
-        error = functional.mse_loss(again, rgb)
-        return {"loss": error + self._prior(picked, coins, slots.masks, masks), "error": error}
+        return functional.mse_loss(again, batch["rgb"]) + self._views.prior(batch, slots.masks, masks)
 
     @torch.inference_mode()
-    def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """loss; psnr_db of the picture again; face_iou: the slot that covers faces best, by the landmarks' masks;
-        other_iou: what is left, by another slot or two."""
-        rgb = _pictures(self._portraits.rgb[self._held])
-        again, masks = network(rgb)
+    def validate(self) -> Verdict:
+        """loss: the mean squared error; psnr_db of the picture again; face_iou: of the slot that covers faces best, by
+        the landmarks' masks; rest_iou: of all other slots with what is no face; largest_other_iou: of one of them."""
+        rgb, faces = self._views.rgb(self._views.held).to(_device(self.network)), self._views.faces(self._views.held)
+        again, masks = self.network(rgb)
         error = float(functional.mse_loss(again, rgb))
-        faces = torch.from_numpy(self._portraits.mask[self._held])
-        return {"loss": error, "psnr_db": _psnr_db(error), **_coverage(masks, faces)}
+        values = {"loss": error, "psnr_db": _psnr_db(error), **_coverage(masks.cpu(), faces)}
+        return Verdict(values, -error)
 
     @torch.inference_mode()
-    def grid(self, network: nn.Module) -> Array:
+    def grid(self) -> Array:
         """Rows: pictures, put together again, and which slot is where."""
-        rgb = self._portraits.rgb[_shown(self._held)]
-        again, masks = network(_pictures(rgb))
-        return _rows([rgb, _bytes(again), painted_slots(masks.numpy())])
+        rgb = self._views.rgb(_shown(self._views.held))
+        again, masks = self.network(rgb.to(_device(self.network)))
+        return _rows([_bytes(rgb), _bytes(again), painted_slots(masks.float().cpu().numpy())])
 
-    def save(self, network: nn.Module, path: Path) -> None:
-        save_regions(cast("SlotAutoencoder", network), path)
+    def save(self, path: Path) -> None:
+        save_regions(cast("SlotAutoencoder", self.network), path)
 
 
-class DiffFAETrainee:
-    """All of it: eq. 8 on pairs of views of one person. What the query looks like is I_R, all of it the query's own."""
-
-    score = "loss"
+class DiffFAETraining:
+    """All of it: eq. 8 on pairs of views of one person, whose I_R is all the query's own. See `Trainable`."""
 
     def __init__(
         self,
         config: DiffFAEConfig,
         portraits: Portraits,
-        batch: int,
         seed: int,
         regions: SlotAutoencoder | None = None,
         codec: nn.Module | None = None,
@@ -99,127 +95,138 @@ class DiffFAETrainee:
             network.codec.load_state_dict(codec.state_dict())
         network.codec.requires_grad_(False)
         self.network: nn.Module = network
-        self._config, self._portraits, self._batch = config, portraits, batch
-        self._train, self._held = _split(portraits)
-        self._mates = _mates(portraits)
-        self._held = self._held[:: max(1, len(self._held) // _VALIDATED)][:_VALIDATED]
-        self._prior = _RegionPrior(config, portraits)
+        self._config, self._views = config, _Views(config, portraits)
         self._signal = noise_schedule(SamplingPlan(prediction=config.prediction))
 
-    def loss(self, random: torch.Generator) -> Mapping[str, Tensor]:
-        queries = self._train[torch.randint(len(self._train), (self._batch,), generator=random).numpy()]
-        sources = self._sources(queries, random)
-        timesteps = torch.randint(TRAIN_TIMESTEPS, (self._batch,), generator=random)
-        coins = _coins(self._batch, random)
-        network = cast("DiffFAENetwork", self.network)
-        return self._losses(network, sources, queries, timesteps, random, coins)
+    def batch(self, key: int, size: int) -> Batch:
+        rng = np.random.default_rng(key)
+        queries = rng.choice(self._views.train, size)
+        coins = torch.from_numpy(rng.integers(2, size=size))
+        pair = self._views.pair(self._views.mates(queries, rng.random(size)), queries)
+        pictures = ("source", "query", "rendered", "regions")
+        return {name: _flipped(values, coins) if name in pictures else values for name, values in pair.items()}
+
+    def loss(self, batch: Batch, random: torch.Generator) -> Tensor:
+        device = batch["query"].device
+        timesteps = torch.randint(TRAIN_TIMESTEPS, (len(batch["query"]),), generator=random, device=device)
+        return self._losses(batch, timesteps, random)["loss"]
 
     @torch.inference_mode()
-    def validate(self, network: nn.Module) -> Mapping[str, float]:
+    def validate(self) -> Verdict:
         """denoising: the mean squared error alone; attention: eq. 7; loss: eq. 8; psnr_db of sampled queries."""
-        own = cast("DiffFAENetwork", network)
-        random = torch.Generator().manual_seed(0)
-        sources = self._sources(self._held, random)
-        steps = torch.linspace(0, TRAIN_TIMESTEPS - 1, 2 * _LEVELS + 1)[1::2].long()
-        found = [
-            self._losses(own, sources, self._held, step.expand(len(self._held)), random, torch.zeros(len(self._held)))
-            for step in steps
-        ]
-        sources, queries = self._pairs_shown()
-        sampled = self._sampled(own, sources, queries)
-        error = float(functional.mse_loss(sampled.clamp(-1, 1), _pictures(self._portraits.rgb[queries])))
+        device = _device(self.network)
+        random = torch.Generator(device).manual_seed(0)
+        pair = self._held_pair(self._views.held, device)
+        steps = torch.linspace(0, TRAIN_TIMESTEPS - 1, 2 * _LEVELS + 1)[1::2].long().to(device)
+        found = [self._losses(pair, step.expand(len(pair["query"])), random) for step in steps]
         means = {name: float(torch.stack([each[name] for each in found]).mean()) for name in found[0]}
-        return {**means, "psnr_db": _psnr_db(error)}
+        shown = self._held_pair(_shown(self._views.held), device)
+        error = float(functional.mse_loss(self._sampled(shown).clamp(-1, 1), shown["query"]))
+        return Verdict({**means, "psnr_db": _psnr_db(error)}, -means["loss"])
 
     @torch.inference_mode()
-    def grid(self, network: nn.Module) -> Array:
+    def grid(self) -> Array:
         """Rows: sources, queries, I_R, what is made of them, and who is where in the source."""
-        own = cast("DiffFAENetwork", network)
-        sources, queries = self._pairs_shown()
-        made = self._sampled(own, sources, queries)
-        masks = functional.interpolate(
-            own.regions(_pictures(self._portraits.rgb[sources])).masks, (self._config.size_px,) * 2, mode="bilinear"
-        )
-        rows = [self._portraits.rgb[sources], self._portraits.rgb[queries], self._portraits.rendered[queries]]
-        return _rows([*rows, _bytes(made), painted_slots(masks.numpy())])
+        shown = self._held_pair(_shown(self._views.held), _device(self.network))
+        slots = cast("DiffFAENetwork", self.network).regions(shown["source"])
+        masks = functional.interpolate(slots.masks.float(), (self._config.size_px,) * 2, mode="bilinear")
+        pictures = (shown["source"], shown["query"], shown["rendered"], self._sampled(shown))
+        return _rows([*(_bytes(each) for each in pictures), painted_slots(masks.cpu().numpy())])
 
-    def save(self, network: nn.Module, path: Path) -> None:
-        save_network(cast("DiffFAENetwork", network), path)
+    def save(self, path: Path) -> None:
+        save_network(cast("DiffFAENetwork", self.network), path)
 
-    def _pairs_shown(self) -> tuple[Array, Array]:
-        queries = _shown(self._held)
-        return self._sources(queries, torch.Generator().manual_seed(0)), queries
+    def _held_pair(self, queries: Array, device: torch.device) -> Batch:
+        """Held-out queries, each with the same mate every time."""
+        shares = np.random.default_rng(0).random(len(queries))
+        pair = self._views.pair(self._views.mates(queries, shares), queries)
+        return {name: values.to(device) for name, values in pair.items()}
 
-    def _sources(self, queries: Array, random: torch.Generator) -> Array:
-        """Another view of each person, or the same one where there is no other."""
-        shares = torch.rand(len(queries), generator=random).numpy()
-        first, count = self._mates[queries].T
-        step = 1 + np.floor(shares * np.maximum(count - 1, 1)).astype(int)
-        return np.asarray(first + (queries - first + np.where(count > 1, step, 0)) % count)
-
-    def _losses(
-        self, network: DiffFAENetwork, sources: Array, queries: Array, timesteps: Tensor, random: torch.Generator,
-        coins: Tensor,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        given = self._portraits
-        source, query, rendered = (
-            _flipped(_pictures(each), coins)
-            for each in (given.rgb[sources], given.rgb[queries], given.rendered[queries])
-        )
-        clean = network.latents.encode(query)
-        noise = torch.randn(clean.shape, generator=random)
-        signal = self._signal[timesteps][:, None, None, None]
+    def _losses(self, batch: Batch, timesteps: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        """eq. 8 and its parts."""
+        network, config = cast("DiffFAENetwork", self.network), self._config
+        clean = network.latents.encode(batch["query"])
+        noise = torch.randn(clean.shape, generator=random, device=clean.device)
+        signal = self._signal.to(clean.device)[timesteps][:, None, None, None]
         noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
         wanted = noise
-        if self._config.prediction == "v_prediction":  # Salimans and Ho 2022, sec. 4
+        if config.prediction == "v_prediction":  # Salimans and Ho 2022, sec. 4
             wanted = signal.sqrt() * noise - (1 - signal).sqrt() * clean
-        slots = network.regions(source)
-        maps: list[Tensor] | None = [] if self._config.attention_weight else None
+        slots = network.regions(batch["source"])
+        maps: list[Tensor] | None = [] if config.attention_weight else None
         predicted = network.denoiser(
-            noisy, timesteps, network.latents.encode(rendered), slots.tokens, self._identity(sources), maps
+            noisy, timesteps, network.latents.encode(batch["rendered"]), slots.tokens, batch.get("identity"), maps
         )
         denoising = functional.mse_loss(predicted, wanted)
-        prior = self._prior(sources, coins, slots.masks)
+        total = denoising + self._views.prior(batch, slots.masks)
         if maps is None:
-            return {"loss": denoising + prior, "denoising": denoising}
+            return {"loss": total, "denoising": denoising}
         with torch.no_grad():
-            masks = network.regions(query).masks
+            masks = network.regions(batch["query"]).masks
         attention = attention_loss(network.denoiser.attention_map(maps), masks)
-        return {
-            "loss": denoising + self._config.attention_weight * attention + prior,
-            "denoising": denoising,
-            "attention": attention,
-        }
+        return {"loss": total + config.attention_weight * attention, "denoising": denoising, "attention": attention}
 
-    def _identity(self, views: Array) -> Tensor | None:
-        return torch.from_numpy(self._portraits.identity[views]) if self._config.identity_width else None
-
-    def _sampled(self, network: DiffFAENetwork, sources: Array, queries: Array) -> Tensor:
+    def _sampled(self, pair: Batch) -> Tensor:
         """Pictures (B, 3, S, S), always from the same noise."""
-        rendered = network.latents.encode(_pictures(self._portraits.rendered[queries]))
-        slots = network.regions(_pictures(self._portraits.rgb[sources])).tokens
-        noise = torch.randn(rendered.shape, generator=torch.Generator().manual_seed(1))
+        network = cast("DiffFAENetwork", self.network)
+        rendered = network.latents.encode(pair["rendered"])
+        slots = network.regions(pair["source"]).tokens
+        noise = torch.randn(rendered.shape, generator=torch.Generator().manual_seed(1)).to(rendered.device)
         plan = SamplingPlan(steps=self._config.steps, prediction=self._config.prediction)
-        predict = network.predictor(rendered, slots, self._identity(sources))
+        predict = network.predictor(rendered, slots, pair.get("identity"))
         return network.latents.decode(sample(predict, plan, noise))
 
 
-class _RegionPrior:
-    """How far slots are from where faces, hair, clothes and backgrounds mostly are: a cross entropy, under the
-    configuration's weight."""
+class _Views:
+    """The prepared views as tensors, split into those to learn from and those to judge by."""
 
     def __init__(self, config: DiffFAEConfig, portraits: Portraits) -> None:
-        self._weight = config.region_prior
+        self._portraits, self._weight = portraits, config.region_prior
+        self._has_identity = config.identity_width > 0
+        self.train, held = _split(portraits)
+        self.held = held[:: max(1, len(held) // _VALIDATED)][:_VALIDATED]
+        _, first, which, counts = np.unique(portraits.owner, return_index=True, return_inverse=True, return_counts=True)
+        self._first, self._count = first[which], counts[which]
         if self._weight:
             regions = [expected_regions(mask, config.grid_px) for mask in portraits.mask]
             self._regions = torch.from_numpy(np.stack(regions))
 
-    def __call__(self, views: Array, coins: Tensor, *masks: Tensor) -> Tensor:
-        """Masks are (B, K, n, n) each, adding up to 1 over at least four slots; of fewer nothing is expected."""
+    def rgb(self, views: Array) -> Tensor:
+        return _pictures(self._portraits.rgb[views])
+
+    def faces(self, views: Array) -> Tensor:
+        """bool (B, S, S)."""
+        return torch.from_numpy(self._portraits.mask[views])
+
+    def regions(self, views: Array) -> dict[str, Tensor]:
+        """Where parts are expected, (B, 4, g, g), if the configuration wants to know."""
+        return {"regions": self._regions[torch.from_numpy(views)]} if self._weight else {}
+
+    def mates(self, queries: Array, shares: Array) -> Array:
+        """Another view of each person, which one the shares in 0..1 say; the same where there is no other."""
+        first, count = self._first[queries], self._count[queries]
+        step = np.where(count > 1, 1 + np.floor(shares * np.maximum(count - 1, 1)).astype(int), 0)
+        return np.asarray(first + (queries - first + step) % count)
+
+    def pair(self, sources: Array, queries: Array) -> dict[str, Tensor]:
+        """`regions` are the source's; so is the identity."""
+        found = {
+            "source": self.rgb(sources),
+            "query": self.rgb(queries),
+            "rendered": _pictures(self._portraits.rendered[queries]),
+            **self.regions(sources),
+        }
+        if self._has_identity:
+            found["identity"] = torch.from_numpy(self._portraits.identity[sources])
+        return found
+
+    def prior(self, batch: Batch, *masks: Tensor) -> Tensor:
+        """How far slots are from where faces, hair, clothes and backgrounds mostly are: a cross entropy, under the
+        configuration's weight. masks: (B, K, n, n) each; of fewer slots than four nothing is expected."""
+        total = torch.zeros((), device=masks[0].device)
         if not self._weight or masks[0].shape[1] < len(ROLES):
-            return torch.zeros(())
-        wanted = _flipped(self._regions[torch.from_numpy(views)], coins)
-        total = torch.zeros(())
+            return total
+        wanted = batch["regions"]
         for each in masks:
             shares = functional.adaptive_avg_pool2d(each[:, : len(ROLES)], wanted.shape[-2:]).clamp(min=1e-4)
             total = total - (wanted * shares.log()).sum(dim=1).mean()
@@ -258,10 +265,8 @@ def _shown(views: Array) -> Array:
     return views[np.linspace(0, len(views) - 1, min(len(views), _SHOWN)).astype(int)]
 
 
-def _mates(portraits: Portraits) -> Array:
-    """First view and number of views of each view's owner: int64 (N, 2)."""
-    _, first, which, counts = np.unique(portraits.owner, return_index=True, return_inverse=True, return_counts=True)
-    return np.stack([first[which], counts[which]], axis=1)
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _pictures(rgb: Array) -> Tensor:
@@ -270,12 +275,8 @@ def _pictures(rgb: Array) -> Tensor:
 
 
 def _bytes(pictures: Tensor) -> Array:
-    found: Array = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    found: Array = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return found
-
-
-def _coins(count: int, random: torch.Generator) -> Tensor:
-    return torch.randint(2, (count,), generator=random)
 
 
 def _flipped(pictures: Tensor, coins: Tensor) -> Tensor:
