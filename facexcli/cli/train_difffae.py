@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facexcli.cli.console import VOICE, print_result, reporting
-from facexcli.errors import OutputError, UsageError
+from facexcli.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,7 @@ def difffae_rsc(
     """
     from facexcli.train.difffae import RegionTraining
 
+    _check_data(data)
     chosen = _config(config, {"slots": slots})
     _run(
         lambda portraits: RegionTraining(chosen, portraits, seed), chosen, data, out, steps=steps,
@@ -106,6 +107,7 @@ def difffae(
     from facexcli.engines.difffae.checkpoint import load_regions
     from facexcli.train.difffae import DiffFAETraining, open_codec
 
+    _check_data(data)
     regions = load_regions(rsc) if rsc is not None else None
     chosen = _config(config, {"slots": slots, "identity": identity, "physical": physical, "attention": attention})
     if regions is not None and (regions.config.slots, regions.config.encoder) != (chosen.slots, chosen.encoder):
@@ -121,6 +123,12 @@ def difffae(
         workers=workers, resume=resume,
         device=device,
     )  # fmt: skip
+
+
+def _check_data(data: Path) -> None:
+    """Before anything is loaded. Raises InputError."""
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder", "name one with stills or clips of people with --data DIR")
 
 
 def _config(name: str, changes: dict[str, object]) -> DiffFAEConfig:

@@ -82,8 +82,8 @@ def dense_face() -> DenseFace:
 
     across, down = slope((_STEP, 0)), slope((0, _STEP))
     inner_mouth = mixing[:, 60:68].sum(axis=1) > 1 - 1e-9
-    points, across, down = (matrix.astype(np.float32) for matrix in (points, across, down))
-    return DenseFace(triangles, texture_places(places), points, across, down, inner_mouth)
+    single = [np.asarray(matrix, np.float32) for matrix in (points, across, down)]
+    return DenseFace(triangles, texture_places(places), single[0], single[1], single[2], inner_mouth)
 
 
 def texture_places(points: Array) -> Array:

@@ -66,4 +66,4 @@ def expected_regions(face: Array, grid_px: int) -> Array:
 def painted_slots(masks: Array) -> Array:
     """Each slot in a colour of its own: uint8 (B, S, S, 3) of masks (B, K, S, S)."""
     colours = np.resize(_SLOT_COLOURS, (masks.shape[1], 3))
-    return np.einsum("bkyx,kc->byxc", masks, colours).astype(np.uint8)
+    return np.asarray(np.einsum("bkyx,kc->byxc", masks, colours), np.uint8)

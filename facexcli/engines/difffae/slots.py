@@ -124,7 +124,7 @@ class RegionSlots(nn.Module):
         features = self.encoder(rgb)
         side = features.shape[-1]
         tokens, attention = self.attention(self.mix(features.flatten(2).transpose(1, 2)))
-        return Slots(tokens, attention.unflatten(2, (side, side)))
+        return Slots(tokens, attention.reshape(*attention.shape[:2], side, side))
 
 
 class SlotDecoder(nn.Module):
