@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -173,10 +174,7 @@ class Cluster:
     def close(self) -> None:
         """End the connection, and with it every worker."""
         if self._own:
-            import ray
-
-            with suppress(Exception):  # of a cluster that is gone
-                ray.shutdown()
+            _shut_down()
         self._own = False
         self._restore()
 
@@ -257,13 +255,31 @@ def _without_native_messages() -> Iterator[None]:
 @contextmanager
 def _kept_signals() -> Iterator[None]:
     """Ray takes SIGTERM for itself; how a run ends is not its matter."""
-    number = signal.SIGTERM
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        before = signal.getsignal(number)
         yield
     finally:
         with suppress(ValueError):  # not in the main thread: Ray has not taken it either
-            signal.signal(number, before)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _shut_down() -> None:
+    """Let Ray end. It resets SIGTERM on the way, and one that comes in the seconds after would kill this process."""
+    import ray
+
+    def end() -> None:
+        with suppress(Exception):  # of a cluster that is gone
+            ray.shutdown()
+
+    if threading.current_thread() is not threading.main_thread():
+        end()
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=end, name="cluster", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.001)
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _death(error: Exception) -> Death:

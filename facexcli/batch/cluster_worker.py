@@ -21,8 +21,8 @@ from typing import Any
 import facexcli
 from facexcli import journal
 from facexcli.batch.code import code_digest
-from facexcli.batch.work import Attempt, JobRunner, Order
-from facexcli.batch.worker import serve
+from facexcli.batch.work import INTERNAL, Attempt, JobRunner, Order
+from facexcli.batch.worker import portable, serve
 from facexcli.errors import FacexError, InputError, OutputError
 from facexcli.events import Event
 from facexcli.pipeline.parts import Segment
@@ -93,17 +93,19 @@ class JobWorker(Worker):
             journal.tell_to(file.fileno())
             faulthandler.enable(file)
             try:
-                thread = threading.Thread(
-                    target=lambda: told.put(self._runner.run(asked, _ToQueue(told))), name="job", daemon=True
-                )
-                thread.start()
+                threading.Thread(target=self._do, args=(asked, told), name="job", daemon=True).start()
                 while not isinstance(item := told.get(), Attempt):
                     yield item
-                thread.join()
             finally:
                 journal.tell_to(None)
                 faulthandler.enable(sys.stderr)
         yield item
+
+    def _do(self, order: Order, told: queue.SimpleQueue[Event | Attempt]) -> None:
+        try:
+            told.put(self._runner.run(order, _ToQueue(told)))
+        except BaseException as error:
+            told.put(Attempt(INTERNAL, f"the worker was ended: {type(error).__name__}", died=True))
 
 
 class PartWorker(Worker):
@@ -136,8 +138,8 @@ class PartWorker(Worker):
                 for kept, content in shipment.kept.items():
                     Path(name, kept).write_bytes(content)
                 serve(self, plan, shipment.folder, Path(name), shipment.weights)
-        except FacexError as error:
-            self._out.put(("failed", error))
+        except Exception as error:
+            self._out.put(("failed", portable(error)))
         finally:
             self._out.put(_END)
 

@@ -67,7 +67,7 @@ def serve(
     except (_NoMore, EOFError, BrokenPipeError):
         pass
     except BaseException as error:
-        line.say("failed", _portable(error))
+        line.say("failed", portable(error))
 
 
 class _NoMore(Exception):
@@ -137,8 +137,8 @@ class _TakenParts:
         """See `Parts`."""
 
 
-def _portable(error: BaseException) -> BaseException:
-    """The error with its traceback as a note, or one with the same text if it does not survive a pipe."""
+def portable(error: BaseException) -> BaseException:
+    """The error that is being handled, with its traceback as a note; one with the same text if it survives no pipe."""
     error.add_note(f"in a worker:\n{traceback.format_exc()}")
     with suppress(Exception):
         if str(pickle.loads(pickle.dumps(error))) == str(error):

@@ -97,6 +97,8 @@ def bench_killed(data: Path, jobs: int, cluster: str = "") -> KilledRow:
         ):
             killing = _Killing(pool, jobs // 2)
             outcomes = run_batch(path, found, killing, results, BatchOptions(keep_going=True, retries=1), reporter)
+        if not killing.has_killed:
+            raise DeviceError("no worker was killed: the batch was over too soon", "measure with more --jobs")
         lines = read_results(default_results(path))
         done = [line["output"] for line in lines if line["state"] == "done"]
         return KilledRow(
@@ -125,7 +127,8 @@ class _Killing:
     """An executor whose worker is killed once, after so many jobs."""
 
     def __init__(self, pool: LocalPool | ClusterPool, after: int) -> None:
-        self._pool, self._left, self._has_killed = pool, after, False
+        self._pool, self._left = pool, after
+        self.has_killed = False
 
     @property
     def slots(self) -> int:
@@ -138,9 +141,9 @@ class _Killing:
 
     def next_ended(self) -> tuple[Order, Attempt]:
         """See `Executor`."""
-        if self._left <= 0 and not self._has_killed and self._pool.at_work:
+        if self._left <= 0 and not self.has_killed and self._pool.at_work:
             os.kill(self._pool.at_work[0][0], signal.SIGKILL)
-            self._has_killed = True
+            self.has_killed = True
         self._left -= 1
         return self._pool.next_ended()
 

@@ -300,3 +300,32 @@ def test_an_address_where_somebody_else_answers() -> None:
         with pytest.raises(DeviceError, match="is no Ray cluster"):
             cluster_module._check_answers(f"127.0.0.1:{server.getsockname()[1]}")
         thread.join()
+
+
+def test_what_ends_a_run_does_not_end_the_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's native code resets SIGTERM when it ends, and whoever watches over a run asks more than once."""
+    heard: list[int] = []
+    set_signal, native = signal.signal, threading.Event()
+
+    def shutdown() -> None:
+        native.set()
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def handler(number: int, frame: object) -> None:
+        heard.append(number)
+
+    def watched(number: int, action: object) -> object:
+        if native.is_set():
+            native.clear()
+            set_signal(signal.SIGTERM, signal.SIG_DFL)
+        return set_signal(number, action)  # type: ignore[arg-type]
+
+    before = set_signal(signal.SIGTERM, handler)
+    monkeypatch.setattr(ray, "shutdown", shutdown)
+    monkeypatch.setattr(cluster_module.signal, "signal", watched)
+    try:
+        cluster_module._shut_down()
+    finally:
+        set_signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from facexcli.batch import local
 from facexcli.batch.resume import run_resumable
 from facexcli.batch.segments import Shares
-from facexcli.batch.worker import _portable
+from facexcli.batch.worker import portable
 from facexcli.config import resolve
 from facexcli.errors import DeviceError, InputError, UsageError
 from facexcli.events import StageFinished
@@ -64,11 +64,11 @@ def test_errors_survive_the_way_from_a_worker() -> None:
         def __init__(self, one: int, two: int) -> None:
             super().__init__(f"{one} and {two}")
 
-    known = _portable(InputError("a.mp4: gone", "bring it back"))
+    known = portable(InputError("a.mp4: gone", "bring it back"))
     assert isinstance(known, InputError)
     assert known.hint == "bring it back"
-    assert str(_portable(Odd(1, 2))) == "in a worker: Odd: 1 and 2"
-    assert isinstance(_portable(MemoryError("all of it")), MemoryError)
+    assert str(portable(Odd(1, 2))) == "in a worker: Odd: 1 and 2"
+    assert isinstance(portable(MemoryError("all of it")), MemoryError)
 
 
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(0, 10**6))
