@@ -290,6 +290,12 @@ class ProvenanceSettings(_Group):
     mark: Annotated[Literal["on", "off"], Flag("--provenance", "Provenance")] = Field(
         default="on", description="sign a statement that the result is synthetic, and put it into the file"
     )
+    watermark: Annotated[Literal["on", "off"], Flag("--watermark", "Provenance")] = Field(
+        default="on", description="hide the run's number in the new faces, for `facex verify` to find after re-encoding"
+    )
+    watermark_key: Annotated[Path | None, Flag("--watermark-key", "Provenance", "FILE")] = Field(
+        default=None, exclude=True, description="a file with your own secret, instead of the key that everybody has"
+    )
     thumbnails: Annotated[Literal["on", "off"], Flag("--provenance-thumbnails", "Provenance")] = Field(
         default="off", description="also put small pictures of the result and the inputs into the statement"
     )

@@ -293,10 +293,12 @@ class Patch:
     rgb: float32 (S, S, 3) in 0..1. alpha: float32 (S, S) in 0..1, the engine's own word on where
     `rgb` is an answer.
     `warnings` names what could not be done well in this frame. `outlined` says that `alpha` is the last word on where
-    the patch is shown: hair, ears and holes lie outside of a face's outline.
+    the patch is shown: hair, ears and holes lie outside of a face's outline. `landmarks_px`: (68, 2), where the face is
+    in `rgb`; None where it is as in the canvas.
     """
 
     rgb: Array
     alpha: Array
     warnings: tuple[str, ...] = ()
     outlined: bool = False
+    landmarks_px: Array | None = None

@@ -41,7 +41,7 @@ class Order:
             changed = settings.model_copy(update={"compute": settings.compute.model_copy(update=compute)})
             plan = plan.model_copy(update={"settings": changed})
         own = settings.provenance  # a plan as JSON does not say who signs
-        signing = {"cert": own.cert, "key": own.key, "signer": own.signer, "timestamp": own.timestamp}
+        signing = {name: getattr(own, name) for name in ("cert", "key", "signer", "timestamp", "watermark_key")}
         return self.number, plan.model_dump_json(), self.overwrite, self.fresh, signing
 
     @classmethod

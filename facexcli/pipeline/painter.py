@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from facexcli.pipeline.occlusion import OcclusionModel
     from facexcli.pipeline.parallel import StageClock
     from facexcli.pipeline.presence import Presence
+    from facexcli.pipeline.watermark import Watermark
     from facexcli.recipes import Recipe
     from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
 
@@ -200,10 +201,12 @@ class Painter:
         occlusion: OcclusionModel | None = None,
         hole: Array | None = None,
         temporal: float = 0.0,
+        watermark: Watermark | None = None,
     ) -> None:
         """hole: uint8 (H, W) in frame pixels, 255 where new content is asked for in every frame."""
         self._engine, self._recipe, self._look, self._shape, self._clock = engine, recipe, look, shape, clock
         self._seed, self._occlusion, self._hole = seed, occlusion, hole
+        self._watermark = watermark
         self._frugal = Frugal(engine)
         self._in_order = temporal > 0
         self._previous: dict[int, tuple[int, Array]] = {}
@@ -247,6 +250,9 @@ class Painter:
             with self._clock.measure("fusion"):
                 covered = self._occlusion.covered(crop) if self._occlusion else None
                 composite = compose(crop, patch, self._recipe, self._look, self._engine.spec.relights, covered)
+            if self._watermark is not None:
+                with self._clock.measure("watermark"):
+                    self._watermark.put_into(composite, crop, patch)
             with self._clock.measure("paste"):
                 alpha = face.placed.shown(composite.alpha)
                 easel.frame = put_crop(easel.frame, crop.crop_from_frame, composite.rgb, alpha)

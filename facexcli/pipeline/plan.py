@@ -51,7 +51,13 @@ _NOT_SEEN: Any = {
     "output": True,
     "engine_reason": True,
     # Weights and what a recipe takes stand beside the settings, with their contents instead of their places.
-    "settings": {"talk": True, "compute": True, "provenance": True, "recipe": True, "engine": {"weights", "unet"}},
+    "settings": {
+        "talk": True,
+        "compute": True,
+        "provenance": {"thumbnails"},  # whether there is a watermark is seen, if only by a program
+        "recipe": True,
+        "engine": {"weights", "unet"},
+    },
 }
 
 
@@ -144,7 +150,7 @@ class Plan(BaseModel):
 
     def signed_as(self, identity: ProvenanceSettings) -> Plan:
         """The plan with somebody's certificate: one that was saved does not say who signs."""
-        own = {name: getattr(identity, name) for name in ("cert", "key", "signer", "timestamp")}
+        own = {name: getattr(identity, name) for name in ("cert", "key", "signer", "timestamp", "watermark_key")}
         provenance = self.settings.provenance.model_copy(update=own)
         return self.model_copy(update={"settings": self.settings.model_copy(update={"provenance": provenance})})
 

@@ -50,6 +50,7 @@ from facexcli.pipeline.render import (
 )
 from facexcli.pipeline.result import PersonResult, RunResult, people_results
 from facexcli.pipeline.stills import load_still
+from facexcli.pipeline.watermark import watermark_of
 from facexcli.weights.store import Store
 
 if TYPE_CHECKING:
@@ -315,9 +316,18 @@ class _Run:
         look = Look(chosen.feather, chosen.color, chosen.blend, chosen.occlusion, chosen.strength)
         mask = self._plan.mask
         hole = read_image(mask.path).max(axis=2) if mask else None
-        sampling = self._settings.sampling
+        sampling, watermark = self._settings.sampling, watermark_of(self._plan)
         return Painter(
-            self._engine, self._recipe, look, shape, self._clock, sampling.seed, occlusion, hole, sampling.temporal
+            self._engine,
+            self._recipe,
+            look,
+            shape,
+            self._clock,
+            sampling.seed,
+            occlusion,
+            hole,
+            sampling.temporal,
+            watermark,
         )
 
     def _allow_no_face(self, name: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from facexcli.cli.verify import EXIT_NOTHING_FOUND, EXIT_TAMPERED
+from facexcli.cli.verify import EXIT_NOTHING_FOUND, EXIT_TAMPERED, _lines
+from facexcli.fusion.watermark import Evidence
+from facexcli.pipeline.verification import verify
 from facexcli.provenance.identity import identity_of
 from facexcli.provenance.manifest import Ingredient, Statement
 from facexcli.provenance.signing import ManifestMaker
@@ -81,3 +84,30 @@ def test_a_trust_list_that_is_none_is_named(facex: Facex, signed: Path, tmp_path
     for name in ("list.pem", "gone.pem"):
         done = facex("verify", signed, "--trust", tmp_path / name)
         assert done.code == 3 and "certificates" in done.stderr
+
+
+def test_what_is_said_of_a_watermark_is_no_more_than_is_known(signed: Path) -> None:
+    def told(evidence: Evidence | None) -> str:
+        found = replace(verify(signed), watermark=evidence)
+        return " ".join(" ".join(_lines(found)).split())
+
+    assert "none found in its faces. Small faces" in told(Evidence(3.9))
+    assert "below 1 in 10^12" in told(Evidence(12.7, 0xCCCCCCCC, 0.99))
+    assert "run cccccccc, as the manifest does" in told(Evidence(12.7, 0xCCCCCCCC, 0.99))
+    assert "NOT that of the manifest" in told(Evidence(12.7, 0xDDDDDDDD, 0.99))
+    assert "can no longer be read" in told(Evidence(5.0, 0xCCCCCCCC, 0.3))
+    assert "watermark" not in told(None)
+
+
+def test_a_watermark_alone_is_a_find(signed: Path) -> None:
+    found = verify(signed)
+    lost = replace(found, manifest=replace(found.manifest, state="absent", facts={}))
+    assert not lost.is_found
+    marked = replace(lost, watermark=Evidence(5.0, 0xCCCCCCCC, 0.99))
+    assert marked.is_found and "It names run cccccccc" in " ".join(" ".join(_lines(marked)).split())
+
+
+def test_a_watermarks_key_has_to_be_there(facex: Facex, signed: Path, tmp_path: Path) -> None:
+    assert facex("verify", signed, "--watermark-key", tmp_path / "missing").code == 3
+    assert facex("verify", signed, "--no-watermark").code == 0
+    assert json.loads(facex("verify", signed, "--no-watermark", "--json").stdout)["watermark"] is None

@@ -18,7 +18,7 @@ from facexcli.fusion.mask import rim_alpha
 from facexcli.geometry.face_shape import BROWS, EYES, OUTLINE
 from facexcli.geometry.model3d import Pose, project, rotation_matrix
 from facexcli.geometry.warp import ThinPlate, warp_image
-from facexcli.types import Array, Patch
+from facexcli.types import LANDMARK_COUNT, Array, Patch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def render_motion(state: MotionState, request: EditRequest) -> Patch:
     lift = float((shape - portrait.shape)[[61, 62, 63], 1].mean())
     teeth_edge = (_TEETH_EDGE - lift) * portrait.pose.scale
     paint_mouth(picture, lip_line, opened, teeth_edge, portrait.mouth, portrait.rgb, _teeth_map(turn, portrait, pose))
-    return Patch(picture, rim_alpha(portrait.size_px))
+    return Patch(picture, rim_alpha(portrait.size_px), landmarks_px=turn.of_points(expressed_px[:LANDMARK_COUNT]))
 
 
 def _portrait_of(state: MotionState, canvas: Crop) -> Portrait:
