@@ -161,4 +161,5 @@ def _spec(sizes_px: tuple[int, ...]) -> EngineSpec:
         takes={"edit": _EDITED},
         extras=("diffusion",),
         relights=True,
+        needs_own_weights=True,
     )
