@@ -160,7 +160,7 @@ def _fading(crop: Crop, known: Array) -> Array:
     unit = face_unit_px(crop.landmarks_px) * side / crop.size_px
     away = cv2.distanceTransform((known < 0.5).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(unit)
     skin = fit_skin(crop.rgb, crop.landmarks_px)
-    like_skin = np.clip(1.5 - skin_distance(crop.rgb, skin, side) / 4, 0, 1)
+    like_skin: Array = np.clip(1.5 - skin_distance(crop.rgb, skin, side) / 4, 0, 1)
     like_skin = cv2.GaussianBlur(like_skin, (0, 0), 0.03 * unit)
     near, far = (np.exp(-((away / reach) ** 2)) for reach in _REACH)
     return np.asarray(near + (far - near) * like_skin, np.float32)

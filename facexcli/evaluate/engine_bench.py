@@ -99,7 +99,7 @@ def made_gflop(entry: Entry) -> float:
 def _cost(engine: Engine, faces: int, spent_s: list[float], gflop: float | None = None) -> EngineCost:
     spec = engine.spec
     template, size_px = spec.templates["swap"], spec.crop_sizes_px[0]
-    crops = [_made_crop(template, size_px, seed) for seed in range(3)]
+    crops = [made_crop(template, size_px, seed) for seed in range(3)]
     identity = engine.prepare(crops[:1], Motion(np.arange(3), np.stack([crop.landmarks_px for crop in crops])))
     requests = [EditRequest(crop, identity, recipe_named("swap")) for crop in crops[1:]]
     engine.render(requests)  # threads are started and memory is taken with the first faces
@@ -120,7 +120,7 @@ def _times(
         yield time.perf_counter() - start, sum(spent_s) - before_s
 
 
-def _made_crop(template: TemplateName, size_px: int, seed: int) -> Crop:
+def made_crop(template: TemplateName, size_px: int, seed: int) -> Crop:
     """The mean face's landmarks on something as smooth and as grainy as skin."""
     points = TEMPLATES[template].points_px(size_px).astype(np.float32)
     noise = np.random.default_rng(seed).normal(0, 40, (size_px, size_px, 3)).astype(np.float32)

@@ -228,7 +228,8 @@ class _Views:
             return total
         wanted = batch["regions"]
         for each in masks:
-            shares = functional.adaptive_avg_pool2d(each[:, : len(ROLES)], wanted.shape[-2:]).clamp(min=1e-4)
+            side = wanted.shape[-1]
+            shares = functional.adaptive_avg_pool2d(each[:, : len(ROLES)], (side, side)).clamp(min=1e-4)
             total = total - (wanted * shares.log()).sum(dim=1).mean()
         return self._weight * total
 
@@ -262,7 +263,7 @@ def _split(portraits: Portraits) -> tuple[Array, Array]:
 
 def _shown(views: Array) -> Array:
     """A few of them, far apart: neighbours show the same person."""
-    return views[np.linspace(0, len(views) - 1, min(len(views), _SHOWN)).astype(int)]
+    return np.asarray(views[np.linspace(0, len(views) - 1, min(len(views), _SHOWN)).astype(int)])
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -95,7 +95,7 @@ def prepare(
     skipped = tuple(str(file) for file, views in made if views is None)
     place.parent.mkdir(parents=True, exist_ok=True)
     with AtomicFile(place) as file:
-        np.savez(file.temporary, skipped=np.array(skipped, str), **arrays)
+        np.savez(file.temporary, **arrays, skipped=np.array(skipped, str))  # type: ignore[arg-type]
         file.commit()
     return Portraits(**arrays, skipped=skipped)
 

@@ -134,7 +134,7 @@ PRESETS: Mapping[str, DiffFAEConfig] = MappingProxyType(
                 prediction="v_prediction",
                 region_prior=0.05,
                 decoder_width=32,
-                steps=10,
+                steps=4,
             ),
         )
     }

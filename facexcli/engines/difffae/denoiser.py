@@ -34,7 +34,8 @@ class AdaIN(nn.Module):
         """(B, C, h, w) under an identity (B, D)."""
         scale, shift = self.layer(functional.silu(identity))[:, :, None, None].chunk(2, dim=1)
         variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True, correction=0)
-        return features + scale * (features - mean) * torch.rsqrt(variance + _EPSILON) + shift
+        found: Tensor = features + scale * (features - mean) * torch.rsqrt(variance + _EPSILON) + shift
+        return found
 
 
 class _TimeAndIdentity(nn.Module):
@@ -139,7 +140,7 @@ class Denoiser(nn.Module):
         total = torch.zeros(())
         for found in maps:
             side = round(found.shape[1] ** 0.5)
-            square = found.transpose(1, 2).unflatten(2, (side, side))
+            square = found.transpose(1, 2).reshape(len(found), -1, side, side)
             total = total + functional.interpolate(square, (self._grid_px,) * 2, mode="bilinear", align_corners=False)
         return total / len(maps)
 

@@ -114,8 +114,8 @@ def load_flame(path: Path) -> FlameMesh:
                 "take generic_model.pkl of FLAME 2020",
             )
     triangles = tensors["f"].astype(np.int64)[:, ::-1]  # y points down here, so that they go round the other way
-    mesh = [np.asarray(tensors[name], np.float64) for name in _TENSORS[:-1]]
-    return FlameMesh(*mesh, _clockwise(mesh[0] * _AXES, triangles))
+    template, shapes, poses, regressor, weights = (np.asarray(tensors[name], np.float64) for name in _TENSORS[:-1])
+    return FlameMesh(template, shapes, poses, regressor, weights, _clockwise(template * _AXES, triangles))
 
 
 class Flame:

@@ -76,7 +76,8 @@ class Rendering:
 class PhysicalModel(Protocol):
     """Finds coefficients and renders them. The same crop gives the same coefficients."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def coefficients(self, crop: Crop, neutral: Array | None = None, *, texture: bool = True) -> Coefficients:
         """What a crop shows. neutral: float64 (68, 3), the resting face, where it is known (`model3d.neutral_of`).

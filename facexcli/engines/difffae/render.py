@@ -83,7 +83,6 @@ class DiffFAERenderer:
         self._plan = SamplingPlan(
             options.sampler,
             options.steps or self.config.steps,
-            karras=options.sampler == "dpm++",
             prediction=self.config.prediction,
         )
         self._lock = threading.Lock()

@@ -148,7 +148,7 @@ class SlotDecoder(nn.Module):
         for layer in self.grow:
             hidden = functional.relu(layer(hidden))
         made = functional.interpolate(self.last(hidden), (self._size_px,) * 2, mode="bilinear", align_corners=False)
-        made = made.unflatten(0, (batch, count))
+        made = made.reshape(batch, count, *made.shape[1:])
         return made[:, :, :3], made[:, :, 3:].softmax(dim=1)
 
 

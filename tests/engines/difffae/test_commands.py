@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -112,3 +113,10 @@ def test_two_slots_cannot_be_told_apart(bench: Bench) -> None:
     save_network(DiffFAENetwork(DiffFAEConfig.model_validate(values)), bench.checkpoint)
     assert "2 slots does not tell" in bench.run("edit", bench.me, "--hair", bench.query, code=2)
     bench.run("edit", bench.me, "--pose", bench.query)
+
+
+def test_the_bench_walks_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "engine", "difffae", "--faces", "1", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(walk["sampler"], walk["steps"]) for walk in found["walks"]] == [("ddim", 50), ("dpm++", 10)]
+    assert found["walks"][0]["gflop"] > 4 * found["walks"][1]["gflop"]
