@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,10 +19,13 @@ from facexcli.errors import WeightsError
 from facexcli.media.atomic import AtomicFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor
+
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,14 @@ class Layout:
             file.temporary.chmod(mode)  # the library's own files are for nobody else to read
             file.commit()
 
-    def read(self, path: Path) -> tuple[str, dict[str, Tensor]]:
-        """Configuration and tensors. Raises WeightsError for a file that is not there, damaged, or was altered."""
+    def read(self, path: Path, parsed: Callable[[Path, str], Config]) -> tuple[Config, dict[str, Tensor]]:
+        """Configuration, as `parsed` makes it out of its text before any weights are read, and tensors.
+
+        Raises WeightsError for a file that is not there, damaged, or was altered; what `parsed` does.
+        """
         with self._opened(path) as file:
             metadata = file.metadata() or {}
-            config = self._config(path, metadata)
+            config = parsed(path, self._config(path, metadata))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if fingerprint(tensors) != metadata.get("sha256"):
             raise WeightsError(f"{path}: its weights are not those that were saved", "fetch or train it again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -48,8 +49,7 @@ def read_config(path: Path) -> DiffFAEConfig:
 
 
 def _loaded(layout: Layout, kind: type[_Network], path: Path) -> _Network:
-    text, tensors = layout.read(path)
-    config = _parsed(layout, path, text)
+    config, tensors = layout.read(path, partial(_parsed, layout))
     with torch.device("meta"):
         wanted = kind(config).state_dict()
     layout.check(path, config.name, wanted, tensors)

@@ -40,8 +40,7 @@ def load_checkpoint(path: Path) -> FaceXNetwork:
 
     Raises WeightsError for a file that is not there, is no checkpoint, is damaged or was altered.
     """
-    text, tensors = _LAYOUT.read(path)
-    config = _parsed(path, text)
+    config, tensors = _LAYOUT.read(path, _parsed)
     with torch.device("meta"):
         network = FaceXNetwork(config)
     _LAYOUT.check(path, config.name, _own(network.state_dict(), config), tensors)
