@@ -35,7 +35,7 @@ class Raster:
     def interpolate(self, attributes: Array) -> Array:
         """What the vertices say, (B, V, D), at each pixel: float32 (N, D)."""
         flat = np.ascontiguousarray(attributes, np.float32).reshape(-1, attributes.shape[-1])
-        first, second, third = (flat[self.corners[:, corner]] for corner in range(3))
+        first, second, third = (flat.take(self.corners[:, corner], axis=0) for corner in range(3))
         weights = self.weights
         return np.asarray(first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:])
 
@@ -80,10 +80,10 @@ def rasterise(vertices: Array, triangles: Array, size_px: int, *, both_sides: bo
     spans, at_x = _unrolled(low, high)
     which = lines[spans]
     at = at_x.astype(np.float32)
-    first = slope_x[0][which] * at + line_level[0][spans]
-    second = slope_x[1][which] * at + line_level[1][spans]
-    depth = z[2][which] + first * (z[0] - z[2])[which] + second * (z[1] - z[2])[which]
-    pixels = ((drawn // len(triangles))[lines] * size_px**2 + rows * size_px)[spans] + at_x
+    first = slope_x[0].take(which) * at + line_level[0].take(spans)
+    second = slope_x[1].take(which) * at + line_level[1].take(spans)
+    depth = z[2].take(which) + first * (z[0] - z[2]).take(which) + second * (z[1] - z[2]).take(which)
+    pixels = ((drawn // len(triangles))[lines] * size_px**2 + rows * size_px).take(spans) + at_x
     nearest = _nearest(pixels, depth, batch * size_px**2)
     weights = _barycentric(first[nearest], second[nearest])
     return Raster(size_px, batch, pixels[nearest], corners[drawn[which[nearest]]], weights, depth[nearest])
@@ -104,8 +104,10 @@ def _ends(slope_x: Array, level: Array, size_px: int) -> tuple[Array, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = -level / slope_x
     outside = (slope_x == 0) & (level < 0)
-    low = np.where(slope_x > 0, crossing, np.where(outside, np.inf, -np.inf)).max(axis=0)
-    high = np.where(slope_x < 0, crossing, np.inf).min(axis=0)
+    lows = np.where(slope_x > 0, crossing, np.where(outside, np.inf, -np.inf))
+    highs = np.where(slope_x < 0, crossing, np.inf)
+    low = np.maximum(np.maximum(lows[0], lows[1]), lows[2])
+    high = np.minimum(np.minimum(highs[0], highs[1]), highs[2])
     first = np.ceil(np.clip(low, 0, size_px) - _SLACK).astype(np.int64)
     return first, np.floor(np.clip(high, -1, size_px - 1) + _SLACK).astype(np.int64)
 
@@ -113,9 +115,9 @@ def _ends(slope_x: Array, level: Array, size_px: int) -> tuple[Array, Array]:
 def _unrolled(first: Array, last: Array) -> tuple[Array, Array]:
     """Of all numbers of the ranges first..last: the range that each is of, and the number itself."""
     lengths = np.maximum(last - first + 1, 0)
-    which = np.repeat(np.arange(len(first)), lengths)
-    starts = np.cumsum(lengths) - lengths
-    return which, np.arange(len(which)) + (first - starts)[which]
+    which = np.repeat(np.arange(len(first), dtype=np.int32), lengths)
+    offsets = (first - np.cumsum(lengths) + lengths).astype(np.int32)
+    return which, np.arange(len(which), dtype=np.int32) + offsets.take(which)
 
 
 def _nearest(pixels: Array, depth: Array, count: int) -> Array:
@@ -130,5 +132,6 @@ def _nearest(pixels: Array, depth: Array, count: int) -> Array:
 
 def _barycentric(first: Array, second: Array) -> Array:
     """float32 (N, 3), never outside of a triangle, whatever the slack."""
-    weights = np.stack([first, second, 1 - first - second], axis=1).clip(0, 1)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    columns = [np.maximum(weight, 0) for weight in (first, second, 1 - first - second)]
+    scale = 1 / (columns[0] + columns[1] + columns[2])  # numpy sums short rows slowly
+    return np.stack([column * scale for column in columns], axis=1)
