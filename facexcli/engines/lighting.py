@@ -37,8 +37,10 @@ _LEAST_CHANGE = 0.01
 """Of the logarithm of a pixel's light: what changes less is left as it is."""
 _SHOULDER = 0.45
 """Linear light above which a face that is lit up nears white more slowly."""
-_REACH = (0.05, 0.45)
+_REACH = (0.015, 0.45)
 """Face units over which a change fades out beyond the face: on what is not skin, and on skin such as neck and ears."""
+_RIM = 0.15
+"""Face units from the outline inwards within which what is not like skin is taken for hair or background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def _fading(crop: Crop, known: Array) -> Array:
 
 
 def _spread(field: Array, known: Array, share: Array) -> Array:
-    """`field` (N, N, 3), known where `known` is 1, continued smoothly and multiplied by `share` elsewhere."""
+    """`field` (N, N, 3), known where `known` is 1, continued smoothly elsewhere; all of it multiplied by `share`."""
     spread: Array = np.zeros_like(field)
     weight: Array = np.full_like(known, 1e-6)
     for sigma in (1.5, 4.0, 10.0, 24.0):
@@ -176,4 +178,4 @@ def _spread(field: Array, known: Array, share: Array) -> Array:
         spread, weight = spread + near, weight + here
     spread /= weight[..., None]
     inside = cv2.GaussianBlur(known, (0, 0), 1.0)[..., None] * known[..., None]
-    return np.asarray(inside * field + (1 - inside) * spread * share[..., None], np.float32)
+    return np.asarray((inside * field + (1 - inside) * spread) * share[..., None], np.float32)

@@ -11,6 +11,8 @@ import pytest
 from facexcli.cli.app import main
 from facexcli.engines.lighting import light_on, mixed_light, normalised, relit, surface_of
 from facexcli.faces.dlib_backend import DlibAnalyzer
+from facexcli.fusion.mask import face_outline, fill
+from facexcli.fusion.skin import fit_skin, skin_distance
 from facexcli.geometry.dense_face import dense_face
 from facexcli.geometry.face_shape import MEAN_SHAPE, MIRRORED
 from facexcli.geometry.light import directional_light, linear_from_srgb
@@ -64,6 +66,19 @@ def test_far_from_the_face_nothing_changes(portrait: Crop) -> None:
     changed = relit(portrait, LEFT)[1]
     assert changed[:, :10].max() == 0
     assert changed[:, -10:].max() == 0
+
+
+def test_no_light_spills_over_the_jaw(portrait: Crop) -> None:
+    face = fill(face_outline(portrait.landmarks_px), portrait.size_px) > 0
+    beside = cv2.dilate(face.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+    plain = skin_distance(portrait.rgb, fit_skin(portrait.rgb, portrait.landmarks_px), portrait.size_px)
+    background = beside & ~face & (np.abs(plain - np.median(plain[:, :10])) < 0.3)
+    background = cv2.erode(background.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert background.sum() > 200
+    for light in (LEFT, RIGHT):
+        change = np.abs(relit(portrait, light)[0] * 255 - portrait.rgb).max(axis=2)
+        assert change[background].mean() < 1
+        assert np.percentile(change[background], 95) < 4
 
 
 def test_a_mean_light_is_one_in_each_colour() -> None:
