@@ -123,9 +123,7 @@ def _video_views(order: ShardOrder, info: MediaInfo) -> list[View]:
     return [_described(plain_view(face, size_px), decompose, mean, neutral) for face in faces]
 
 
-def _described(
-    crops: dict[TemplateName, Crop], decompose: Decomposer, identity: Array, neutral: Array | None
-) -> View:
+def _described(crops: dict[TemplateName, Crop], decompose: Decomposer, identity: Array, neutral: Array | None) -> View:
     facts = {template: replace(decompose(crops[template], neutral), identity=identity) for template in TEMPLATES}
     return {template: (facts[template], crops[template].landmarks_px) for template in TEMPLATES}
 

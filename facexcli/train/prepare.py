@@ -45,9 +45,7 @@ class Preparation:
     seed: int = 0
 
 
-def prepare(
-    data: Path, out: Path, config: FaceXConfig, how: Preparation, reporter: Reporter
-) -> PreparedFaces:
+def prepare(data: Path, out: Path, config: FaceXConfig, how: Preparation, reporter: Reporter) -> PreparedFaces:
     """Analyse all files of `data` into shards in `out`, or take those that are there already for the same files.
 
     Files that cannot be read, or show no face, are skipped, counted and listed. Raises InputError where nothing is
@@ -67,9 +65,7 @@ def prepare(
     return PreparedFaces(out, index)
 
 
-def _analysed(
-    data: Path, out: Path, config: FaceXConfig, how: Preparation, reporter: Reporter, mark: str
-) -> Index:
+def _analysed(data: Path, out: Path, config: FaceXConfig, how: Preparation, reporter: Reporter, mark: str) -> Index:
     files = find_sources(data, how.limit)
     _make_folder(out)
     parts = [files[first : first + _SHARD_FILES] for first in range(0, len(files), _SHARD_FILES)]

@@ -1,0 +1,254 @@
+"""FaceX behind `Trainable`: the loss of sec. 3.5, validation by reconstruction of held-out people, and its pictures."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from facexcli.diffusion.fuse import MaskedFusion, latent_mask
+from facexcli.diffusion.noise import track_noise
+from facexcli.diffusion import sample as sampling
+from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_schedule
+from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
+from facexcli.engines.facex.checkpoint import save_checkpoint
+from facexcli.engines.facex.config import MOTION_SIZES
+from facexcli.engines.facex.ford import face_tensors, picture_tensor, stacked
+from facexcli.engines.facex.model import BACKBONE, FaceTensors, FaceXNetwork, joined
+from facexcli.errors import InputError
+from facexcli.train.pairs import TASKS, Sample, draw, fixed, split
+from facexcli.train.trainable import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
+
+    from torch import Generator, Tensor
+
+    from facexcli.train.shards import PreparedFaces, PreparedFile
+    from facexcli.train.trainable import Batch
+    from facexcli.types import Array
+
+_DROPPED = 0.1
+"""Of the samples: their conditions are taken away, for classifier-free guidance (sec. 4)."""
+_JUDGED_FILES, _SHOWN_FILES, _CELL_PX = 32, 8, 128
+_AT_ONCE = 16
+_LEVELS = 4
+"""Validation's loss looks at each sample at so many noise levels, the same ones every time."""
+
+
+def freeze(network: FaceXNetwork, trained: Collection[str] = ()) -> None:
+    """Leave only what is trained with gradients: all of an embedded configuration, of the paper's all but the public
+    backbone. trained: parts of `BACKBONE` that are trained nevertheless."""
+    from_scratch = network.config.perception == "embedded"
+    for name, module in network.named_children():
+        module.requires_grad_(from_scratch or name not in BACKBONE or name in trained)
+
+
+class TrainableFaceX:
+    """See `Trainable`.
+
+    outside: the weight of the loss where the canvas is kept, in proportion to that where something is made: what lies
+    there is given to the network, and held on the canvas when it is used.
+    """
+
+    def __init__(self, network: FaceXNetwork, faces: PreparedFaces, task: str, outside: float = 1.0) -> None:
+        """Raises InputError where too few files are left to learn from."""
+        self.network, self.config = network, network.config
+        self._faces, self._task, self._outside = faces, task, outside
+        self._files, away = split(faces)
+        if not self._files:
+            raise InputError("one file with a face is too little to learn from", "add more to --data")
+        self._judged = _chosen(away or self._files)
+        self._levels = noise_schedule(SamplingPlan(prediction=self.config.prediction))
+
+    def batch(self, key: int, size: int) -> Batch:
+        """See `Trainable`."""
+        return tensors_of(draw(self._faces, self._files, self._task, size, np.random.default_rng(key)))
+
+    def loss(self, batch: Batch, random: Generator) -> Tensor:
+        """Mean squared error of the predicted noise or velocity (DDPM, eq. 14; Salimans and Ho 2022, app. D)."""
+        count, device = len(batch["hole"]), batch["hole"].device
+        times = torch.randint(TRAIN_TIMESTEPS, (count,), generator=random, device=device)
+        dropped = torch.rand(count, generator=random, device=device) < _DROPPED
+        return self._loss_at(batch, times, self._noise(count, random, device), dropped)
+
+    @torch.no_grad()
+    def validate(self) -> Verdict:
+        """`loss` at fixed levels and noise; `psnr` of reconstructions by sampling, where something was made, and of
+        the best single colour there (`psnr_fill`)."""
+        device = self.network.null_context.device
+        values: dict[str, float] = {}
+        losses: list[float] = []
+        score = 0.0
+        for recipe, share in TASKS[self._task].items():
+            samples = [fixed(self._faces, file, recipe) for file in self._judged]
+            losses += [share * loss for loss in self._losses(samples, device)]
+            made = self._reconstructed(samples)
+            name = recipe.replace("-", "_")
+            values[f"{name}_psnr"] = _mean_psnr(made, samples)
+            values[f"{name}_psnr_fill"] = _mean_psnr([_filled(sample) for sample in samples], samples)
+            score += share * values[f"{name}_psnr"]
+        return Verdict({"loss": len(TASKS[self._task]) * float(np.mean(losses)), "psnr": score, **values}, score)
+
+    @torch.no_grad()
+    def grid(self) -> Array:
+        """A row a held-out file; for each assembly: source, inpainting reference, result and target."""
+        columns: list[Array] = []
+        for recipe in TASKS[self._task]:
+            samples = [fixed(self._faces, file, recipe) for file in self._judged[:_SHOWN_FILES]]
+            made = self._reconstructed(samples)
+            for pictures in (
+                [sample.source.rgb for sample in samples], [sample.reference.rgb for sample in samples],
+                made, [sample.target.rgb for sample in samples],
+            ):  # fmt: skip
+                columns.append(np.vstack([_cell(picture) for picture in pictures]))
+        return np.hstack(columns)
+
+    def save(self, path: Path) -> None:
+        """See `Trainable`."""
+        save_checkpoint(self.network, self.config, path)
+
+    def _losses(self, samples: Sequence[Sample], device: torch.device) -> list[float]:
+        found: list[float] = []
+        for part in _parts(samples):
+            batch = {name: tensor.to(device) for name, tensor in tensors_of(part).items()}
+            kept = torch.zeros(len(part), dtype=torch.bool, device=device)
+            for level in range(_LEVELS):
+                times = torch.full((len(part),), (2 * level + 1) * TRAIN_TIMESTEPS // (2 * _LEVELS), device=device)
+                noise = track_noise([(level, n) for n in range(len(part))], self._latent_shape, "validation").to(device)
+                found.append(float(self._loss_at(batch, times, noise, kept)))
+        return found
+
+    def _loss_at(self, batch: Batch, times: Tensor, noise: Tensor, dropped: Tensor) -> Tensor:
+        config, network = self.config, self.network
+        with torch.no_grad() if config.latent == "vae" else nullcontext():
+            clean = network.codec.encode(batch["target/rgb"])
+        level = self._levels.to(times.device)[times].view(-1, 1, 1, 1)
+        noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
+        wanted = noise if config.prediction == "epsilon" else level.sqrt() * noise - (1 - level).sqrt() * clean
+        found = self._predicted(batch, noisy, times, dropped)
+        weight = latent_mask(batch["edited"], (config.latent_px,) * 2)
+        weight = self._outside + (1 - self._outside) * weight
+        error = ((found.float() - wanted) ** 2).mean(dim=1, keepdim=True)
+        return (weight * error).sum() / weight.sum()
+
+    def _predicted(self, batch: Batch, noisy: Tensor, times: Tensor, dropped: Tensor) -> Tensor:
+        """What the network predicts; samples whose conditions are dropped take the null branch, which has tokens of
+        another number: they are passed on by themselves."""
+        network = self.network
+        context = self._context(batch)
+        channels = network.reference_channels(batch["reference"], batch["hole"])
+        found = torch.empty_like(noisy)
+        for chosen, is_null in ((~dropped, False), (dropped, True)):
+            rows = chosen.nonzero()[:, 0]
+            if not len(rows):
+                continue
+            steering = network.null_steering(len(rows)) if is_null else network.steering(context[rows])
+            beside = None if channels is None else channels[rows]
+            predicted = network.denoise(noisy[rows], times[rows], steering, beside, None)
+            found = found.index_copy(0, rows, predicted.to(found.dtype))
+        return found
+
+    def _context(self, batch: Batch) -> Tensor:
+        """f_SD: each token the source's or the target's, as the recipe says."""
+        source, target = (self.network.tokens(_faces_in(batch, who)) for who in ("source", "target"))
+        picks = batch["from_source"].unbind(dim=1)
+        picked = [
+            torch.where(pick[:, None, None], source[token], target[token])
+            for token, pick in zip(TOKEN_ATTRIBUTES, picks, strict=True)
+        ]
+        return joined([*picked, self.network.inpainting_tokens(batch["reference"])])
+
+    def _reconstructed(self, samples: Sequence[Sample]) -> list[Array]:
+        """What is sampled for each, uint8 (S, S, 3), as the engine would: from fixed noise, held on the canvas."""
+        device = self.network.null_context.device
+        plan = SamplingPlan("dpm++", self.config.steps, karras=True, prediction=self.config.prediction)
+        made: list[Array] = []
+        for first, part in zip(range(0, len(samples), _AT_ONCE), _parts(samples), strict=True):
+            batch = {name: tensor.to(device) for name, tensor in tensors_of(part).items()}
+            noise = track_noise([(0, first + n) for n in range(len(part))], self._latent_shape, "latent").to(device)
+            network = self.network
+            channels = network.reference_channels(batch["reference"], batch["hole"])
+            predict = network.predictor(network.steering(self._context(batch)), channels)
+            fusion = None
+            if not bool(batch["edited"].all()):
+                mask = latent_mask(batch["edited"], (self.config.latent_px,) * 2)
+                fusion = MaskedFusion(mask, network.codec.encode(batch["target/rgb"]), noise)
+            pictures = network.codec.decode(sampling.sample(predict, plan, noise, fusion)).float().cpu()
+            made += [_bytes(picture) for picture in pictures]
+        return made
+
+    @property
+    def _latent_shape(self) -> tuple[int, int, int]:
+        return self.config.latent_channels, self.config.latent_px, self.config.latent_px
+
+    def _noise(self, count: int, random: Generator, device: torch.device) -> Tensor:
+        return torch.randn((count, *self._latent_shape), generator=random, device=device)
+
+
+def tensors_of(samples: Sequence[Sample]) -> Batch:
+    """Samples as a batch: faces of `source` and `target` (see `FaceTensors`), `reference` (B, 3, S, S) in -1..1, `hole`
+    and `edited` (B, 1, S, S), and `from_source` bool (B, tokens)."""
+    batch: dict[str, Tensor] = {}
+    for who, facts in (("source", [s.source for s in samples]), ("target", [s.target for s in samples])):
+        tensors = face_tensors(facts)
+        batch |= {f"{who}/rgb": tensors.rgb, f"{who}/masks": tensors.masks, f"{who}/identity": tensors.identity}
+        batch |= {f"{who}/{name}": tensors.motion[name] for name in MOTION_SIZES}
+    batch["reference"] = picture_tensor([sample.reference.rgb for sample in samples])
+    batch["hole"] = stacked([sample.reference.hole for sample in samples])[:, None]
+    batch["edited"] = stacked([sample.reference.edited for sample in samples])[:, None]
+    batch["from_source"] = torch.tensor([sample.from_source for sample in samples])
+    return batch
+
+
+def _faces_in(batch: Batch, who: str) -> FaceTensors:
+    motion = {name: batch[f"{who}/{name}"] for name in MOTION_SIZES}
+    return FaceTensors(batch[f"{who}/rgb"], batch[f"{who}/masks"], batch[f"{who}/identity"], motion)
+
+
+def _chosen(files: Sequence[PreparedFile]) -> tuple[PreparedFile, ...]:
+    """At most `_JUDGED_FILES`, spread evenly; a file with one view only shows nothing."""
+    able = [file for file in files if file.count > 1]
+    if len(able) <= _JUDGED_FILES:
+        return tuple(able)
+    return tuple(able[index * len(able) // _JUDGED_FILES] for index in range(_JUDGED_FILES))
+
+
+def _parts(samples: Sequence[Sample]) -> Iterable[Sequence[Sample]]:
+    return [samples[first : first + _AT_ONCE] for first in range(0, len(samples), _AT_ONCE)]
+
+
+def _mean_psnr(made: Iterable[Array], samples: Iterable[Sample]) -> float:
+    """The mean of the peak signal-to-noise ratios, in dB, inside of what is judged."""
+    return float(np.mean([_psnr(rgb, each.target.rgb, each.judged) for rgb, each in zip(made, samples, strict=True)]))
+
+
+def _psnr(one: Array, other: Array, mask: Array) -> float:
+    inside = mask > 0.5
+    if not inside.any():
+        inside = np.ones_like(inside)
+    error = np.mean((one[inside].astype(np.float64) - other[inside]) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 0.1)))
+
+
+def _filled(sample: Sample) -> Array:
+    """The target with its own mean colour in place of what is judged: no single colour does better."""
+    inside = sample.judged > 0.5
+    rgb = sample.target.rgb.copy()
+    if inside.any():
+        rgb[inside] = np.round(rgb[inside].mean(axis=0)).astype(np.uint8)
+    return rgb
+
+
+def _bytes(picture: Tensor) -> Array:
+    """float (3, S, S) in -1..1 -> uint8 (S, S, 3); what is no number is black."""
+    values = np.nan_to_num(picture.permute(1, 2, 0).numpy())
+    return np.asarray(np.clip(np.round((values + 1) * 127.5), 0, 255), np.uint8)
+
+
+def _cell(rgb: Array) -> Array:
+    return np.asarray(cv2.resize(rgb, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_LINEAR))

@@ -1,0 +1,127 @@
+"""Training pairs: two views of one person, put together as a task puts a source and a canvas together (sec. 3.5).
+
+The second view is what the network is to make; the first gives what the recipe takes from the source. A pair depends on
+its key alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, region_union, token_providers
+from facexcli.recipes import HEAD_REGIONS, RECIPES
+from facexcli.train.flip import mirrored
+from facexcli.train.sources import held_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from facexcli.engines.facex.assemble import Reference
+    from facexcli.engines.facex.ford import FaceFacts
+    from facexcli.recipes import Recipe
+    from facexcli.train.shards import PreparedFaces, PreparedFile
+    from facexcli.types import Array, TemplateName
+
+TASKS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "swap": {"swap": 1.0},
+        "reenact": {"reenact": 1.0},
+        "generalist": {"head-swap": 1.0},  # the paper's assembly for the first training
+        "mixed": {"swap": 0.5, "reenact": 0.3, "head-swap": 0.2},
+    }
+)
+"""The assemblies that a training draws its samples from, and the share of each."""
+
+_CROPS: Mapping[str, TemplateName] = MappingProxyType({"swap": "ffhq", "reenact": "head", "head-swap": "head"})
+"""As the engine cuts them."""
+_GAIN, _TINT, _GAMMA = 0.2, 0.08, 0.15
+"""Standard deviations of the logarithms of a source's brightness, of each colour and of gamma."""
+_BLUR_SHARE, _MOST_BLUR = 0.3, 0.02
+"""Of the sources; and the blur's standard deviation, at most, in crop widths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One pair, assembled. recipe: a name. from_source: bool, by token (`TOKEN_ATTRIBUTES`), whose is the source's.
+
+    judged: float32 (S, S), where a result is compared with the target: what is made anew, or the head where that is
+    everything.
+    """
+
+    recipe: str
+    source: FaceFacts
+    target: FaceFacts
+    reference: Reference
+    from_source: tuple[bool, ...]
+    judged: Array
+
+
+def split(faces: PreparedFaces) -> tuple[tuple[PreparedFile, ...], tuple[PreparedFile, ...]]:
+    """Files to learn from, and files of people who are held out; of files, where all show one person."""
+    files = faces.index.files
+    alone = len({file.person for file in files}) == 1
+    keys = {file: file.name if alone else file.person for file in files}
+    kept_away = held_out(keys.values())
+    return tuple(f for f in files if keys[f] not in kept_away), tuple(f for f in files if keys[f] in kept_away)
+
+
+def draw(
+    faces: PreparedFaces, files: Sequence[PreparedFile], task: str, count: int, random: np.random.Generator
+) -> list[Sample]:
+    """`count` samples of a task for training: files, views and recipes by chance, flipped and coloured by chance."""
+    names, shares = zip(*TASKS[task].items(), strict=True)
+    return [_drawn(faces, files, str(random.choice(names, p=shares)), random) for _ in range(count)]
+
+
+def fixed(faces: PreparedFaces, file: PreparedFile, recipe: str) -> Sample:
+    """The sample by which a file is judged: its last view as the source, its first, the plain one, as the target."""
+    template = _CROPS[recipe]
+    source, target = faces.facts(file, file.count - 1, template), faces.facts(file, 0, template)
+    return assembled(recipe, source, target)
+
+
+def assembled(recipe_name: str, source: FaceFacts, target: FaceFacts) -> Sample:
+    """As the engine assembles a request. In reenactments the source is the canvas, and the target drives it."""
+    recipe = RECIPES[recipe_name]
+    providers = token_providers(recipe)
+    from_source = tuple(providers[token] == "source" for token in TOKEN_ATTRIBUTES)
+    givers = {
+        attribute: source if own else target
+        for attribute, own in zip(TOKEN_ATTRIBUTES.values(), from_source, strict=True)
+    }
+    canvas = source if recipe.is_driven else target
+    reference = assemble_reference(recipe, canvas, givers)
+    return Sample(recipe_name, source, target, reference, from_source, _judged(recipe, reference, target))
+
+
+def _judged(recipe: Recipe, reference: Reference, target: FaceFacts) -> Array:
+    return region_union([target], HEAD_REGIONS) if recipe.moves else reference.edited
+
+
+def _drawn(faces: PreparedFaces, files: Sequence[PreparedFile], recipe: str, random: np.random.Generator) -> Sample:
+    file = files[int(random.integers(len(files)))]
+    first, second = (int(view) for view in random.permutation(file.count)[:2])
+    template = _CROPS[recipe]
+    source, target = faces.facts(file, first, template), faces.facts(file, second, template)
+    if random.random() < 0.5:
+        source, target = mirrored(source), mirrored(target)
+    if not RECIPES[recipe].is_driven:  # a reenactment keeps the colours of its source
+        source = replace(source, rgb=_other_picture(source.rgb, random))
+    return assembled(recipe, source, target)
+
+
+def _other_picture(rgb: Array, random: np.random.Generator) -> Array:
+    """As another camera might have seen it: brighter or darker, of another tint, and perhaps less sharp."""
+    gains = np.exp(_GAIN * random.standard_normal() + _TINT * random.standard_normal(3))
+    gamma = np.exp(_GAMMA * random.standard_normal())
+    ramp = (np.arange(256) / 255.0)[:, None] ** gamma * gains
+    table = np.clip(np.round(255 * ramp), 0, 255).astype(np.uint8)[None]
+    changed = cv2.LUT(rgb, table)
+    if random.random() < _BLUR_SHARE:
+        changed = cv2.GaussianBlur(changed, (0, 0), 0.3 + random.random() * _MOST_BLUR * rgb.shape[0])
+    return np.asarray(changed)
