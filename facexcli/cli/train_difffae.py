@@ -125,6 +125,20 @@ def difffae(
     )  # fmt: skip
 
 
+def check_out(out: Path, resume: bool) -> None:
+    """The folder is there, and holds a training if one is to go on. Raises UsageError and OutputError."""
+    begun = (out / "last.state").is_file()
+    if begun != resume:
+        raise UsageError(
+            f"{out} holds a training already" if begun else f"{out}: there is no training to resume",
+            "go on with --resume, or name another --out" if begun else "leave out --resume",
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}", "name another place with --out") from error
+
+
 def _check_data(data: Path) -> None:
     """Before anything is loaded. Raises InputError."""
     if not data.is_dir():
@@ -166,16 +180,7 @@ def _run(
     from facexcli.train.loop import TrainingOptions, train
     from facexcli.train.portraits import prepare
 
-    begun = (out / "last.state").is_file()
-    if begun != resume:
-        raise UsageError(
-            f"{out} holds a training already" if begun else f"{out}: there is no training to resume",
-            "go on with --resume, or name another --out" if begun else "leave out --resume",
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}", "name another place with --out") from error
+    check_out(out, resume)
     with reporting() as reporter:
         portraits = prepare(data, config.size_px, limit, workers, reporter)
         if portraits.skipped:

@@ -11,7 +11,7 @@ import torch
 
 from facexcli.diffusion.fuse import MaskedFusion, latent_mask
 from facexcli.diffusion.noise import track_noise
-from facexcli.diffusion import sample as sampling
+from facexcli.diffusion.sample import sample
 from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_schedule
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
 from facexcli.engines.facex.checkpoint import save_checkpoint
@@ -90,7 +90,7 @@ class TrainableFaceX:
             made = self._reconstructed(samples)
             name = recipe.replace("-", "_")
             values[f"{name}_psnr"] = _mean_psnr(made, samples)
-            values[f"{name}_psnr_fill"] = _mean_psnr([_filled(sample) for sample in samples], samples)
+            values[f"{name}_psnr_fill"] = _mean_psnr([_filled(each) for each in samples], samples)
             score += share * values[f"{name}_psnr"]
         return Verdict({"loss": len(TASKS[self._task]) * float(np.mean(losses)), "psnr": score, **values}, score)
 
@@ -102,8 +102,8 @@ class TrainableFaceX:
             samples = [fixed(self._faces, file, recipe) for file in self._judged[:_SHOWN_FILES]]
             made = self._reconstructed(samples)
             for pictures in (
-                [sample.source.rgb for sample in samples], [sample.reference.rgb for sample in samples],
-                made, [sample.target.rgb for sample in samples],
+                [each.source.rgb for each in samples], [each.reference.rgb for each in samples],
+                made, [each.target.rgb for each in samples],
             ):  # fmt: skip
                 columns.append(np.vstack([_cell(picture) for picture in pictures]))
         return np.hstack(columns)
@@ -178,7 +178,7 @@ class TrainableFaceX:
             if not bool(batch["edited"].all()):
                 mask = latent_mask(batch["edited"], (self.config.latent_px,) * 2)
                 fusion = MaskedFusion(mask, network.codec.encode(batch["target/rgb"]), noise)
-            pictures = network.codec.decode(sampling.sample(predict, plan, noise, fusion)).float().cpu()
+            pictures = network.codec.decode(sample(predict, plan, noise, fusion)).float().cpu()
             made += [_bytes(picture) for picture in pictures]
         return made
 
@@ -194,14 +194,14 @@ def tensors_of(samples: Sequence[Sample]) -> Batch:
     """Samples as a batch: faces of `source` and `target` (see `FaceTensors`), `reference` (B, 3, S, S) in -1..1, `hole`
     and `edited` (B, 1, S, S), and `from_source` bool (B, tokens)."""
     batch: dict[str, Tensor] = {}
-    for who, facts in (("source", [s.source for s in samples]), ("target", [s.target for s in samples])):
+    for who, facts in (("source", [each.source for each in samples]), ("target", [each.target for each in samples])):
         tensors = face_tensors(facts)
         batch |= {f"{who}/rgb": tensors.rgb, f"{who}/masks": tensors.masks, f"{who}/identity": tensors.identity}
         batch |= {f"{who}/{name}": tensors.motion[name] for name in MOTION_SIZES}
-    batch["reference"] = picture_tensor([sample.reference.rgb for sample in samples])
-    batch["hole"] = stacked([sample.reference.hole for sample in samples])[:, None]
-    batch["edited"] = stacked([sample.reference.edited for sample in samples])[:, None]
-    batch["from_source"] = torch.tensor([sample.from_source for sample in samples])
+    batch["reference"] = picture_tensor([each.reference.rgb for each in samples])
+    batch["hole"] = stacked([each.reference.hole for each in samples])[:, None]
+    batch["edited"] = stacked([each.reference.edited for each in samples])[:, None]
+    batch["from_source"] = torch.tensor([each.from_source for each in samples])
     return batch
 
 
@@ -235,10 +235,10 @@ def _psnr(one: Array, other: Array, mask: Array) -> float:
     return float(10 * np.log10(255**2 / max(error, 0.1)))
 
 
-def _filled(sample: Sample) -> Array:
+def _filled(made_of: Sample) -> Array:
     """The target with its own mean colour in place of what is judged: no single colour does better."""
-    inside = sample.judged > 0.5
-    rgb = sample.target.rgb.copy()
+    inside = made_of.judged > 0.5
+    rgb = made_of.target.rgb.copy()
     if inside.any():
         rgb[inside] = np.round(rgb[inside].mean(axis=0)).astype(np.uint8)
     return rgb
