@@ -21,9 +21,7 @@ from facexcli.cli.train_difffae import (
 )
 from facexcli.errors import InputError, unknown_name
 
-ConfigOption = Annotated[
-    str, typer.Option("--config", metavar="NAME", help="sd15, sd21, compact, tiny or a TOML file")
-]
+ConfigOption = Annotated[str, typer.Option("--config", metavar="NAME", help="sd15, sd21, compact, tiny or a TOML file")]
 InitOption = Annotated[
     Path | None, typer.Option("--init", metavar="PATH", help="a checkpoint to begin with, or Stable Diffusion's folder")
 ]
@@ -56,10 +54,7 @@ def train_facex(
     seed: SeedOption = 0,
     batch_size: BatchOption = 32,
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, metavar="N", help="passes for one update")] = 1,
-    lr: OutsideOption = Annotated[
-    float | None, typer.Option("--outside", min=0, max=1, metavar="W", help="weight of the loss where nothing is made")
-]
-RateOption = None,
+    lr: RateOption = None,
     outside: OutsideOption = None,
     views: Annotated[int, typer.Option("--views", min=2, metavar="N", help="views of a still")] = 3,
     frames: Annotated[int, typer.Option("--frames", min=2, metavar="N", help="frames of a video")] = 4,
