@@ -22,13 +22,11 @@ from facexcli.media.image import read_image
 from facexcli.media.probe import probe
 from facexcli.media.scan import read_frames_rgb
 from facexcli.seeds import generator
-from facexcli.train.shards import PreparedFile, Skipped, shard_tensors
+from facexcli.train.shards import PreparedFile, Skipped, read_shard, shard_header, shard_tensors
 from facexcli.train.views import TEMPLATES, WideFace, other_view, plain_view, wide_face
 from facexcli.types import Motion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from facexcli.engines.facex.config import FaceXConfig
     from facexcli.engines.facex.ford import Decomposer, FaceFacts
     from facexcli.train.sources import SourceFile
@@ -55,10 +53,13 @@ class ShardOrder:
 
 
 def make_shard(order: ShardOrder) -> tuple[list[PreparedFile], list[Skipped]]:
-    """Analyse files and write their shard, unless none of them has a face; what cannot be read is skipped.
+    """Analyse files and write their shard, or read what an earlier run wrote; what cannot be read is skipped.
 
     Raises OutputError, OSError and SafetensorError where the shard cannot be written.
     """
+    known = read_shard(order.path)
+    if known is not None:
+        return known
     cv2.setNumThreads(1)
     done: list[PreparedFile] = []
     skipped: list[Skipped] = []
@@ -71,10 +72,9 @@ def make_shard(order: ShardOrder) -> tuple[list[PreparedFile], list[Skipped]]:
             continue
         done.append(PreparedFile(file.name, file.person, kind, order.path.name, len(rows), len(views)))
         rows += views
-    if rows:
-        with AtomicFile(order.path) as target:
-            save_file(shard_tensors(rows), str(target.temporary))
-            target.commit()
+    with AtomicFile(order.path) as target:
+        save_file(shard_tensors(rows), str(target.temporary), shard_header(done, skipped))
+        target.commit()
     return done, skipped
 
 
@@ -100,7 +100,7 @@ def _still_views(order: ShardOrder, file: SourceFile, path: Path) -> list[View]:
 def _video_views(order: ShardOrder, info: MediaInfo) -> list[View]:
     """Frames of whoever is seen in the first of them; nobody else's."""
     size_px, decompose = order.config.size_px, _decomposer(order.config)
-    total = info.frame_count_from_header or 1
+    total = _frame_count(info)
     wanted = sorted({(2 * part + 1) * total // (2 * order.frames) for part in range(order.frames)})
     faces: list[WideFace] = []
     persons: list[Array] = []
@@ -121,6 +121,13 @@ def _video_views(order: ShardOrder, info: MediaInfo) -> list[View]:
     neutral = neutral_of(Motion(np.arange(len(faces)), landmarks)).points if resting else None
     mean = np.mean(persons, axis=0)
     return [_described(plain_view(face, size_px), decompose, mean, neutral) for face in faces]
+
+
+def _frame_count(info: MediaInfo) -> int:
+    """As the header tells, else by its duration, which may be a frame too long; 1 where neither is told."""
+    if info.frame_count_from_header:
+        return info.frame_count_from_header
+    return max(1, int((info.duration_s or 0) * (info.frame_rate or 25)))
 
 
 def _described(crops: dict[TemplateName, Crop], decompose: Decomposer, identity: Array, neutral: Array | None) -> View:
@@ -150,8 +157,3 @@ def _analyzer() -> DlibAnalyzer:
 @lru_cache(maxsize=1)
 def _decomposer(config: FaceXConfig) -> Decomposer:
     return open_decomposer(config)
-
-
-def describe_extractors(config: FaceXConfig) -> Sequence[str]:
-    """The names of the models whose words the facts are."""
-    return _decomposer(config).names

@@ -48,7 +48,8 @@ class Preparation:
 def prepare(data: Path, out: Path, config: FaceXConfig, how: Preparation, reporter: Reporter) -> PreparedFaces:
     """Analyse all files of `data` into shards in `out`, or take those that are there already for the same files.
 
-    Files that cannot be read, or show no face, are skipped, counted and listed. Raises InputError where nothing is
+    Files that cannot be read, or show no face, are skipped, counted and listed. What an interrupted preparation has
+    done is kept. Raises InputError where nothing is
     left, OutputError where `out` cannot be written.
     """
     files = find_sources(data, how.limit)

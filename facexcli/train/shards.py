@@ -77,7 +77,9 @@ def read_index(folder: Path) -> Index | None:
 
 
 def shard_tensors(views: Sequence[Mapping[TemplateName, tuple[FaceFacts, Array]]]) -> dict[str, Array]:
-    """Rows of a shard: for each view, its facts and its landmarks (68, 2) in each crop."""
+    """Rows of a shard: for each view, its facts and its landmarks (68, 2) in each crop; nothing for no views."""
+    if not views:
+        return {}
     tensors: dict[str, Array] = {"identity": np.stack([view["ffhq"][0].identity for view in views])}
     for template in views[0]:
         facts, landmarks = zip(*(view[template] for view in views), strict=True)
@@ -87,6 +89,28 @@ def shard_tensors(views: Sequence[Mapping[TemplateName, tuple[FaceFacts, Array]]
         for name in MOTION_SIZES:
             tensors[f"{template}/{name}"] = np.stack([face.motion[name] for face in facts])
     return tensors
+
+
+def shard_header(files: Sequence[PreparedFile], skipped: Sequence[Skipped]) -> dict[str, str]:
+    """What a shard says of itself, so that an interrupted preparation goes on with what it has."""
+    return {
+        "format": FORMAT,
+        "files": json.dumps([asdict(file) for file in files]),
+        "skipped": json.dumps([asdict(file) for file in skipped]),
+    }
+
+
+def read_shard(path: Path) -> tuple[list[PreparedFile], list[Skipped]] | None:
+    """What a whole shard says of itself; None for one that is not there, or damaged."""
+    try:
+        with safe_open(str(path), "np") as file:
+            header = file.metadata() or {}
+        return (
+            [PreparedFile(**row) for row in json.loads(header["files"])],
+            [Skipped(**row) for row in json.loads(header["skipped"])],
+        )
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
 
 
 class PreparedFaces:
