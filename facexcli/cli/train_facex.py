@@ -74,6 +74,7 @@ def train_facex(
       facex train facex --config tiny --data people/ --out net/ --minutes 25
       facex train facex --config sd15 --init sd15/ --data people/ --out net/
     """
+    from facexcli.events import Informed
     from facexcli.train.begin import chosen_config, first_network
     from facexcli.train.facex import TrainableFaceX, freeze
     from facexcli.train.loop import TrainingOptions, train
@@ -97,6 +98,7 @@ def train_facex(
     with reporting() as reporter:
         how = Preparation(views, frames, limit, workers)
         faces = prepare(data, prepared or out / "prepared", chosen, how, reporter)
+        reporter.emit(Informed(f"extractors: {', '.join(faces.index.extractors)}"))
         network = first_network(chosen, init, out, seed)
         freeze(network)
         result = train(TrainableFaceX(network, faces, task, weight), out, options, reporter)

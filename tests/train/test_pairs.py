@@ -34,8 +34,10 @@ def test_a_key_gives_the_same_samples_whoever_asks(prepared: Any) -> None:
     one, same, other = (
         draw(prepared, prepared.index.files, "mixed", 6, np.random.default_rng(key)) for key in (5, 5, 6)
     )
-    assert all(np.array_equal(a.source.rgb, b.source.rgb) and a.recipe == b.recipe for a, b in zip(one, same))
-    assert any(not np.array_equal(a.source.rgb, b.source.rgb) for a, b in zip(one, other))
+    assert all(
+        np.array_equal(a.source.rgb, b.source.rgb) and a.recipe == b.recipe for a, b in zip(one, same, strict=True)
+    )
+    assert any(not np.array_equal(a.source.rgb, b.source.rgb) for a, b in zip(one, other, strict=True))
     assert {
         sample.recipe for sample in draw(prepared, prepared.index.files, "mixed", 40, np.random.default_rng(0))
     } == {*TASKS["mixed"]}
@@ -44,7 +46,7 @@ def test_a_key_gives_the_same_samples_whoever_asks(prepared: Any) -> None:
 def test_a_swap_hides_the_face_and_takes_it_from_the_source(prepared: Any) -> None:
     (file,) = (file for file in prepared.index.files if file.kind == "video")
     sample = fixed(prepared, file, "swap")
-    own = dict(zip(TOKEN_ATTRIBUTES, sample.from_source))
+    own = dict(zip(TOKEN_ATTRIBUTES, sample.from_source, strict=True))
     assert own["identity"] and own["lips"] and own["texture"]
     assert not (own["expression"] or own["pose"] or own["hair"] or own["light"])
     hidden = sample.reference.hole > 0
@@ -56,7 +58,7 @@ def test_a_swap_hides_the_face_and_takes_it_from_the_source(prepared: Any) -> No
 def test_a_reenactment_shows_the_source_and_moves_it(prepared: Any) -> None:
     (file,) = (file for file in prepared.index.files if file.kind == "video")
     sample = fixed(prepared, file, "reenact")
-    moved = {token for token, own in zip(TOKEN_ATTRIBUTES, sample.from_source) if not own}
+    moved = {token for token, own in zip(TOKEN_ATTRIBUTES, sample.from_source, strict=True) if not own}
     assert moved == {"expression", "pose", "gaze"}
     assert np.array_equal(sample.reference.rgb, sample.source.rgb) and sample.reference.edited.all()
     assert 0.05 < sample.judged.mean() < 0.9  # the head
