@@ -74,7 +74,7 @@ def train_facex(
       facex train facex --config tiny --data people/ --out net/ --minutes 25
       facex train facex --config sd15 --init sd15/ --data people/ --out net/
     """
-    from facexcli.events import Informed
+    from facexcli.events import Informed, Warned
     from facexcli.train.begin import chosen_config, first_network
     from facexcli.train.facex import TrainableFaceX, freeze
     from facexcli.train.loop import TrainingOptions, train
@@ -101,6 +101,9 @@ def train_facex(
         reporter.emit(Informed(f"extractors: {', '.join(faces.index.extractors)}"))
         network = first_network(chosen, init, out, seed)
         freeze(network)
-        result = train(TrainableFaceX(network, faces, task, weight), out, options, reporter)
+        trainable = TrainableFaceX(network, faces, task, weight)
+        if trainable.judged_by_learned:
+            reporter.emit(Warned(f"{data}: one file is too little to hold somebody out: what is learned is judged"))
+        result = train(trainable, out, options, reporter)
     VOICE.detail(f"{result.counters.step} steps; the best was {result.counters.best_step}")
     print_result(str(out / "best.safetensors"))

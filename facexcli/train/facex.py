@@ -18,7 +18,6 @@ from facexcli.engines.facex.checkpoint import save_checkpoint
 from facexcli.engines.facex.config import MOTION_SIZES
 from facexcli.engines.facex.ford import face_tensors, picture_tensor, stacked
 from facexcli.engines.facex.model import BACKBONE, FaceTensors, FaceXNetwork, joined
-from facexcli.errors import InputError
 from facexcli.train.pairs import TASKS, Sample, draw, fixed, split
 from facexcli.train.trainable import Verdict
 
@@ -52,16 +51,14 @@ class TrainableFaceX:
     """See `Trainable`.
 
     outside: the weight of the loss where the canvas is kept, in proportion to that where something is made: what lies
-    there is given to the network, and held on the canvas when it is used.
+    there is given to the network, and held on the canvas when it is used. judged_by_learned: nobody could be held out.
     """
 
     def __init__(self, network: FaceXNetwork, faces: PreparedFaces, task: str, outside: float = 1.0) -> None:
-        """Raises InputError where too few files are left to learn from."""
         self.network, self.config = network, network.config
         self._faces, self._task, self._outside = faces, task, outside
         self._files, away = split(faces)
-        if not self._files:
-            raise InputError("one file with a face is too little to learn from", "add more to --data")
+        self.judged_by_learned = not away
         self._judged = _chosen(away or self._files)
         self._levels = noise_schedule(SamplingPlan(prediction=self.config.prediction))
 

@@ -14,12 +14,13 @@ pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 
 import torch
+from safetensors.torch import load_file
 
 from facexcli.cli.app import main
 from facexcli.engines.facex.checkpoint import load_checkpoint
-from facexcli.engines.facex.config import PRESETS
+from facexcli.engines.facex.config import PRESETS, REGIONS
 from facexcli.engines.facex.model import BACKBONE, TRAINED, FaceXNetwork
-from facexcli.errors import InputError, UsageError
+from facexcli.errors import UsageError
 from facexcli.events import SilentReporter
 from facexcli.media.image import read_image
 from facexcli.media.probe import probe
@@ -45,11 +46,20 @@ def test_twenty_steps_leave_the_frozen_parts_bit_for_bit_and_move_all_others(
     for part in BACKBONE:
         getattr(network, part).requires_grad_(False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    train(TrainableFaceX(network, prepared, "mixed"), tmp_path, OPTIONS, SilentReporter())
+    train(_WithoutEars(network, prepared, "mixed"), tmp_path, OPTIONS, SilentReporter())
     moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     trainable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert {name.partition(".")[0] for name in trainable} == set(TRAINED)
     assert moved == trainable
+
+
+class _WithoutEars(TrainableFaceX):
+    """Of faces whose ears are not to be seen, so that the token of what is absent is learned too."""
+
+    def batch(self, key: int, size: int) -> Any:
+        batch = dict(super().batch(key, size))
+        batch["source/masks"][:, REGIONS.index("ears")] = 0
+        return batch
 
 
 def test_an_embedded_network_is_trained_whole_and_one_of_the_paper_on_top_of_its_backbone(
@@ -78,9 +88,8 @@ def test_a_training_taken_up_again_is_the_same_bit_for_bit(prepared: Any, tmp_pa
     run("parts", 4, resume=True)
     losses = [[row["loss"] for row in read_metrics(tmp_path / name / "metrics.csv")[1:]] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 4
-    assert (tmp_path / "whole" / "last.safetensors").read_bytes() == (
-        tmp_path / "parts" / "last.safetensors"
-    ).read_bytes()
+    whole, parts = (load_file(str(tmp_path / name / "last.safetensors")) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys() and all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_the_loss_falls_on_two_samples_that_are_seen_again_and_again(network: FaceXNetwork, prepared: Any) -> None:
@@ -99,17 +108,18 @@ def test_the_loss_falls_on_two_samples_that_are_seen_again_and_again(network: Fa
         optimizer.step()
     with torch.no_grad():
         after = np.mean([float(loss(key)) for key in range(100, 108)])
-    assert after < 0.6 * before
+    assert after < 0.75 * before
 
 
 def test_a_loss_without_weight_outside_does_not_look_there(network: FaceXNetwork, prepared: Any) -> None:
     trainable = TrainableFaceX(network, prepared, "swap", outside=0.0)
     batch = dict(trainable.batch(1, 2))
     kept = batch["edited"] == 0
-    first = trainable.loss(batch, torch.Generator().manual_seed(0))
-    assert torch.isfinite(first) and kept.any()
-    batch["edited"] = torch.ones_like(batch["edited"])
-    assert float(trainable.loss(batch, torch.Generator().manual_seed(0))) != float(first)
+    with torch.no_grad():
+        first = trainable.loss(batch, torch.Generator().manual_seed(0))
+        assert torch.isfinite(first) and kept.any()
+        batch["edited"] = torch.ones_like(batch["edited"])
+        assert not torch.equal(trainable.loss(batch, torch.Generator().manual_seed(0)), first)
 
 
 def test_validation_says_the_same_every_time_and_knows_the_best_single_colour(
@@ -123,10 +133,13 @@ def test_validation_says_the_same_every_time_and_knows_the_best_single_colour(
     assert grid.dtype == np.uint8 and grid.shape[1] == 12 * 128
 
 
-def test_too_little_data_is_told(network: FaceXNetwork, prepared: Any, prepared_folder: Path) -> None:
+def test_a_single_file_is_learned_from_and_judged_by(
+    network: FaceXNetwork, prepared: Any, prepared_folder: Path
+) -> None:
     index = Index("", (), prepared.index.files[:1], ())
-    with pytest.raises(InputError, match="too little"):
-        TrainableFaceX(network, PreparedFaces(prepared_folder, index), "swap")
+    alone = TrainableFaceX(network.eval(), PreparedFaces(prepared_folder, index), "swap")
+    assert alone.judged_by_learned and not TrainableFaceX(network, prepared, "swap").judged_by_learned
+    assert np.isfinite(alone.validate().score)
 
 
 def test_configurations_and_beginnings_that_cannot_be_meant_are_refused(tmp_path: Path, network: FaceXNetwork) -> None:
