@@ -63,10 +63,17 @@ def sample(
         scheduler.set_begin_index(first)  # DPM-Solver++ counts its steps; DDIM goes by the timestep
     for timestep, level in zip(timesteps[first:], levels[first:], strict=True):
         prediction = predict(latent, timestep)
+        if plan.prediction == "sample" and plan.sampler == "pndm":
+            prediction = noise_in(latent, prediction, float(scheduler.alphas_cumprod[int(timestep)]))
         latent = scheduler.step(prediction, timestep, latent, return_dict=False)[0]
         if fusion is not None:
             latent = fusion(latent, level)
     return latent
+
+
+def noise_in(latent: Tensor, clean: Tensor, signal_level: float) -> Tensor:
+    """The noise that makes `latent` out of a clean one at abar = `signal_level`: DDPM, eq. 4, solved for it."""
+    return (latent - float(signal_level**0.5) * clean) / float((1 - signal_level) ** 0.5)
 
 
 def guided(predict: Predict, predict_null: Predict, guidance: float) -> Predict:

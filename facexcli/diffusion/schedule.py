@@ -14,7 +14,8 @@ from facexcli.settings import SamplerName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Prediction = Literal["epsilon", "v_prediction"]
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+"""What a network answers: the noise, the velocity, or the clean latent itself, in diffusers' words."""
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 TRAIN_TIMESTEPS = 1000
 
@@ -89,7 +90,13 @@ def _ddim(plan: SamplingPlan) -> Any:
 def _pndm(plan: SamplingPlan) -> Any:
     from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 
-    return PNDMScheduler(**_shared(plan), skip_prk_steps=True, set_alpha_to_one=True)
+    known = {**_shared(plan), "prediction_type": _noise_for_pndm(plan.prediction)}
+    return PNDMScheduler(**known, skip_prk_steps=True, set_alpha_to_one=True)
+
+
+def _noise_for_pndm(prediction: Prediction) -> Prediction:
+    """PNDM does not take the clean latent: it is told the noise (see `sample`)."""
+    return "epsilon" if prediction == "sample" else prediction
 
 
 _MAKERS: dict[SamplerName, Callable[[SamplingPlan], Any]] = {"dpm++": _dpm, "ddim": _ddim, "pndm": _pndm}

@@ -67,7 +67,7 @@ class TrainableFaceX:
         return tensors_of(draw(self._faces, self._files, self._task, size, np.random.default_rng(key)))
 
     def loss(self, batch: Batch, random: Generator) -> Tensor:
-        """Mean squared error of the predicted noise or velocity (DDPM, eq. 14; Salimans and Ho 2022, app. D)."""
+        """Mean squared error of the predicted noise (DDPM, eq. 14), velocity or clean latent (Salimans and Ho 2022)."""
         count, device = len(batch["hole"]), batch["hole"].device
         times = torch.randint(TRAIN_TIMESTEPS, (count,), generator=random, device=device)
         dropped = torch.rand(count, generator=random, device=device) < _DROPPED
@@ -126,7 +126,11 @@ class TrainableFaceX:
             clean = network.codec.encode(batch["target/rgb"])
         level = self._levels.to(times.device)[times].view(-1, 1, 1, 1)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        wanted = noise if config.prediction == "epsilon" else level.sqrt() * noise - (1 - level).sqrt() * clean
+        wanted = {
+            "epsilon": noise,
+            "v_prediction": level.sqrt() * noise - (1 - level).sqrt() * clean,
+            "sample": clean,
+        }[config.prediction]
         found = self._predicted(batch, noisy, times, dropped)
         weight = latent_mask(batch["edited"], (config.latent_px,) * 2)
         weight = self._outside + (1 - self._outside) * weight
@@ -229,7 +233,7 @@ def _psnr(one: Array, other: Array, mask: Array) -> float:
     if not inside.any():
         inside = np.ones_like(inside)
     error = np.mean((one[inside].astype(np.float64) - other[inside]) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 0.1)))
+    return float(10 * np.log10(255**2 / max(float(error), 0.1)))
 
 
 def _filled(made_of: Sample) -> Array:

@@ -40,7 +40,10 @@ class Trainable(Protocol):
     Between two calls the loop may put other values into the trained parameters (their moving average).
     """
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """The one that is trained."""
+        ...
 
     def batch(self, key: int, size: int) -> Batch:
         """`size` samples, on the host, which depend on `key` (64 bits) alone. Called by several threads."""

@@ -31,6 +31,8 @@ class Gaussian:
         if self._plan.prediction == "epsilon":
             return noise
         clean = (latent - (1 - level).sqrt() * noise) / level.sqrt()
+        if self._plan.prediction == "sample":
+            return clean
         return level.sqrt() * noise - (1 - level).sqrt() * clean
 
     def answer(self, noise: torch.Tensor) -> torch.Tensor:
@@ -44,7 +46,7 @@ def noise() -> torch.Tensor:
     return track_noise([(1, 2)], (4, 8, 8), "test").double()
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize(
     ("sampler", "karras", "steps", "tolerance"),
     # Evenly spaced timesteps leave a long last step, which rules the error; Karras's levels do not.

@@ -53,7 +53,7 @@ class FaceXConfig(_Part):
     unet: UNetShape
     width: int
     latent: Literal["vae", "unshuffle"] = "vae"
-    prediction: Literal["epsilon", "v_prediction"] = "epsilon"
+    prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     perception: Literal["paper", "embedded"] = "paper"
     inpainting: Literal["tokens", "channels"] = "tokens"
     encoder_width: int = 1024
@@ -148,7 +148,7 @@ PRESETS: Mapping[str, FaceXConfig] = MappingProxyType(
                 unet=UNetShape(channels=(32, 64), layers_per_block=1),
                 width=64,
                 latent="unshuffle",
-                prediction="v_prediction",
+                prediction="sample",  # 32 channels cannot hand through the noise of 48
                 perception="embedded",
                 inpainting="channels",
                 encoder_width=32,
