@@ -19,7 +19,7 @@ from facexcli.cli.train_difffae import (
     StepsOption,
     check_out,
 )
-from facexcli.errors import InputError, unknown_name
+from facexcli.errors import InputError, UsageError, unknown_name
 
 ConfigOption = Annotated[str, typer.Option("--config", metavar="NAME", help="sd15, sd21, compact, tiny or a TOML file")]
 InitOption = Annotated[
@@ -33,6 +33,9 @@ OutsideOption = Annotated[
     float | None, typer.Option("--outside", min=0, max=1, metavar="W", help="weight of the loss where nothing is made")
 ]
 RateOption = Annotated[float | None, typer.Option("--lr", min=0, metavar="F", help="learning rate; by configuration")]
+PublicOption = Annotated[
+    list[str] | None, typer.Option("--train", metavar="PART", help="train unet or clip of sd15, sd21 too; repeatable")
+]
 PreparedOption = Annotated[
     Path | None, typer.Option("--prepared", metavar="DIR", help="where analysed faces are kept (OUT/prepared)")
 ]
@@ -56,6 +59,7 @@ def train_facex(
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, metavar="N", help="passes for one update")] = 1,
     lr: RateOption = None,
     outside: OutsideOption = None,
+    train_too: PublicOption = None,
     views: Annotated[int, typer.Option("--views", min=2, metavar="N", help="views of a still")] = 3,
     frames: Annotated[int, typer.Option("--frames", min=2, metavar="N", help="frames of a video")] = 4,
     prepared: PreparedOption = None,
@@ -68,7 +72,7 @@ def train_facex(
     """Train FaceX: one network for swaps, head swaps and reenactments.
 
     Configurations compact and tiny are trained from nothing; sd15 and sd21
-    on top of Stable Diffusion, whose parts stay as they are.
+    on top of Stable Diffusion, whose parts stay as they are without --train.
 
     Example:
       facex train facex --config tiny --data people/ --out net/ --minutes 25
@@ -76,7 +80,7 @@ def train_facex(
     """
     from facexcli.events import Informed, Warned
     from facexcli.train.begin import chosen_config, first_network
-    from facexcli.train.facex import TrainableFaceX, freeze
+    from facexcli.train.facex import PUBLIC, TrainableFaceX, freeze
     from facexcli.train.loop import TrainingOptions, train
     from facexcli.train.pairs import TASKS
     from facexcli.train.prepare import Preparation, prepare
@@ -88,6 +92,12 @@ def train_facex(
     task = task or ("mixed" if embedded else "generalist")
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
+    public = sorted(set(train_too or []))
+    for name in public:
+        if name not in PUBLIC:
+            raise unknown_name("part", name, PUBLIC)
+        if embedded:
+            raise UsageError(f"--train {name}: {chosen.name!r} has no public parts", "it is trained whole anyway")
     check_out(out, resume)
     learning_rate = lr if lr is not None else _FROM_SCRATCH_LR if embedded else _FINETUNE_LR
     weight = outside if outside is not None else _FROM_SCRATCH_OUTSIDE if embedded else _FINETUNE_OUTSIDE
@@ -100,10 +110,10 @@ def train_facex(
         faces = prepare(data, prepared or out / "prepared", chosen, how, reporter)
         reporter.emit(Informed(f"extractors: {', '.join(faces.index.extractors)}"))
         network = first_network(chosen, init, out, seed)
-        freeze(network)
-        trainable = TrainableFaceX(network, faces, task, weight)
+        freeze(network, public)
+        trainable = TrainableFaceX(network, faces, task, weight, public)
         if trainable.judged_by_learned:
             reporter.emit(Warned(f"{data}: one file is too little to hold somebody out: what is learned is judged"))
         result = train(trainable, out, options, reporter)
     VOICE.detail(f"{result.counters.step} steps; the best was {result.counters.best_step}")
-    print_result(str(out / "best.safetensors"))
+    print_result(str(out / ("best" if public else "best.safetensors")))

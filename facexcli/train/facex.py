@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from facexcli.diffusion.noise import track_noise
 from facexcli.diffusion.sample import sample
 from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_schedule
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
+from facexcli.engines.facex.backbone import CHECKPOINT
 from facexcli.engines.facex.checkpoint import save_checkpoint
 from facexcli.engines.facex.config import MOTION_SIZES
 from facexcli.engines.facex.ford import face_tensors, picture_tensor, stacked
@@ -22,7 +24,7 @@ from facexcli.train.pairs import TASKS, Sample, draw, fixed, split
 from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Generator, Tensor
@@ -39,24 +41,33 @@ _LEVELS = 4
 """Validation's loss looks at each sample at so many noise levels, the same ones every time."""
 
 
+PUBLIC: Mapping[str, str] = MappingProxyType({"unet": "unet", "clip": "encoder"})
+"""Parts of the paper's backbone that may be trained too, and what they are in the network. The VAE is none: a loss
+between latents would teach it to make them all the same."""
+
+
 def freeze(network: FaceXNetwork, trained: Collection[str] = ()) -> None:
     """Leave only what is trained with gradients: all of an embedded configuration, of the paper's all but the public
-    backbone. trained: parts of `BACKBONE` that are trained nevertheless."""
-    from_scratch = network.config.perception == "embedded"
+    backbone. trained: names of `PUBLIC` that are trained nevertheless."""
+    from_scratch, unfrozen = network.config.perception == "embedded", {PUBLIC[name] for name in trained}
     for name, module in network.named_children():
-        module.requires_grad_(from_scratch or name not in BACKBONE or name in trained)
+        module.requires_grad_(from_scratch or name not in BACKBONE or name in unfrozen)
 
 
 class TrainableFaceX:
     """See `Trainable`.
 
     outside: the weight of the loss where the canvas is kept, in proportion to that where something is made: what lies
-    there is given to the network, and held on the canvas when it is used. judged_by_learned: nobody could be held out.
+    there is given to the network, and held on the canvas when it is used. public: names of `PUBLIC` that are trained,
+    and so have to be saved too. judged_by_learned: nobody could be held out.
     """
 
-    def __init__(self, network: FaceXNetwork, faces: PreparedFaces, task: str, outside: float = 1.0) -> None:
+    def __init__(
+        self, network: FaceXNetwork, faces: PreparedFaces, task: str, outside: float = 1.0, public: Collection[str] = ()
+    ) -> None:
         self.network, self.config = network, network.config
         self._faces, self._task, self._outside = faces, task, outside
+        self._public = tuple(public)
         self._files, away = split(faces)
         self.judged_by_learned = not away
         self._judged = _chosen(away or self._files)
@@ -106,8 +117,18 @@ class TrainableFaceX:
         return np.hstack(columns)
 
     def save(self, path: Path) -> None:
-        """See `Trainable`."""
+        """See `Trainable`. A checkpoint does not carry the public parts: where they were trained, a folder of the same
+        name has it together with them, as `--weights` takes it."""
         save_checkpoint(self.network, self.config, path)
+        if not self._public:
+            return
+        folder = path.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        save_checkpoint(self.network, self.config, folder / CHECKPOINT)
+        if "unet" in self._public:
+            self.network.unet.save_pretrained(folder / "unet")
+        if "clip" in self._public:
+            cast("Any", self.network.encoder).clip.save_pretrained(folder / "image_encoder")
 
     def _losses(self, samples: Sequence[Sample], device: torch.device) -> list[float]:
         found: list[float] = []

@@ -78,7 +78,7 @@ def _analysed(data: Path, out: Path, config: FaceXConfig, how: Preparation, repo
     reporter.emit(StageStarted(_STAGE, len(files), "files"))
     found: dict[str, tuple[list[PreparedFile], list[Skipped]]] = {}
     try:
-        for order, result in _in_processes(orders, how.workers):
+        for order, result in in_processes(orders, how.workers):
             found[order.path.name] = result
             done += len(order.files)
             reporter.emit(StageAdvanced(_STAGE, done, done / max(time.monotonic() - started_s, 1e-3)))
@@ -99,7 +99,7 @@ def _analysed(data: Path, out: Path, config: FaceXConfig, how: Preparation, repo
     return index
 
 
-def _in_processes(
+def in_processes(
     orders: Sequence[ShardOrder], workers: int
 ) -> Iterator[tuple[ShardOrder, tuple[list[PreparedFile], list[Skipped]]]]:
     """Each shard, as it is done. A file that kills its process is skipped: what was begun is done file by file."""

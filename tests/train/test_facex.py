@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from facexcli.cli.app import main
+from facexcli.engines.facex.backbone import load_network
 from facexcli.engines.facex.checkpoint import load_checkpoint
 from facexcli.engines.facex.config import PRESETS, REGIONS
 from facexcli.engines.facex.model import BACKBONE, TRAINED, FaceXNetwork
@@ -72,6 +73,17 @@ def test_an_embedded_network_is_trained_whole_and_one_of_the_paper_on_top_of_its
     freeze(large)
     parts = {name.partition(".")[0] for name, parameter in large.named_parameters() if parameter.requires_grad}
     assert parts == set(TRAINED)
+    freeze(large, ["unet", "clip"])
+    parts = {name.partition(".")[0] for name, parameter in large.named_parameters() if parameter.requires_grad}
+    assert parts == {*TRAINED, "unet", "encoder"}
+
+
+def test_a_public_part_that_is_trained_is_saved_beside_the_checkpoint(
+    network: FaceXNetwork, prepared: Any, tmp_path: Path
+) -> None:
+    TrainableFaceX(network, prepared, "swap", public=["unet"]).save(tmp_path / "best.safetensors")
+    loaded = load_network(tmp_path / "best", tmp_path / "best" / "unet")
+    assert torch.equal(loaded.unet.conv_in.weight, network.unet.conv_in.weight)
 
 
 def test_a_training_taken_up_again_is_the_same_bit_for_bit(prepared: Any, tmp_path: Path) -> None:

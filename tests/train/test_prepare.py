@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ pytest.importorskip("diffusers")
 from facexcli.engines.facex.config import PRESETS
 from facexcli.errors import InputError
 from facexcli.events import Event, Informed, Warned
+from facexcli.train.analyse import ShardOrder
 from facexcli.train.pairs import split
-from facexcli.train.prepare import prepare
-from facexcli.train.shards import read_index
-from facexcli.train.sources import find_sources, fingerprint, held_out
+from facexcli.train.prepare import in_processes, prepare
+from facexcli.train.shards import PreparedFile, Skipped, read_index
+from facexcli.train.sources import SourceFile, find_sources, fingerprint, held_out
 from facexcli.train.views import TEMPLATES
 
 
@@ -98,6 +100,26 @@ def test_folders_without_data_are_told(tmp_path: Path, how: Any) -> None:
         find_sources(tmp_path)
     (tmp_path / "list.json").write_text(json.dumps([{"name": "a.jpg"}]), "utf-8")
     assert [file.person for file in find_sources(tmp_path, 1)] == ["a.jpg"]
+
+
+def test_a_file_that_kills_its_process_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fragile(order: ShardOrder) -> tuple[list[PreparedFile], list[Skipped]]:
+        if any(file.name == "killer.mp4" for file in order.files):
+            raise BrokenProcessPool
+        return [PreparedFile(file.name, "", "still", order.path.name, 0, 1) for file in order.files], []
+
+    monkeypatch.setattr("facexcli.train.prepare.ProcessPoolExecutor", _SameProcess)
+    monkeypatch.setattr("facexcli.train.prepare.make_shard", fragile)
+    names = (("a.jpg",), ("b.jpg", "killer.mp4", "c.jpg"), ("d.jpg",))
+    orders = [
+        ShardOrder(
+            tmp_path, tuple(SourceFile(name, name, "") for name in part), tmp_path / part[0], PRESETS["tiny"], 2, 2, 0
+        )
+        for part in names
+    ]
+    results = [result for _, result in in_processes(orders, 2)]
+    assert sorted(file.name for prepared, _ in results for file in prepared) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert [file.name for _, skipped in results for file in skipped] == ["killer.mp4"]
 
 
 class _SameProcess:
