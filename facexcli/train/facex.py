@@ -147,7 +147,7 @@ class TrainableFaceX:
             clean = network.codec.encode(batch["target/rgb"])
         level = self._levels.to(times.device)[times].view(-1, 1, 1, 1)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        wanted = {
+        wanted: Tensor = {
             "epsilon": noise,
             "v_prediction": level.sqrt() * noise - (1 - level).sqrt() * clean,
             "sample": clean,
@@ -156,7 +156,8 @@ class TrainableFaceX:
         weight = latent_mask(batch["edited"], (config.latent_px,) * 2)
         weight = self._outside + (1 - self._outside) * weight
         error = ((found.float() - wanted) ** 2).mean(dim=1, keepdim=True)
-        return (weight * error).sum() / weight.sum()
+        mean: Tensor = (weight * error).sum() / weight.sum()
+        return mean
 
     def _predicted(self, batch: Batch, noisy: Tensor, times: Tensor, dropped: Tensor) -> Tensor:
         """What the network predicts; samples whose conditions are dropped take the null branch, which has tokens of

@@ -9,8 +9,6 @@ OUT/metrics.csv         the course
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +24,7 @@ from facexcli.events import Informed, StageAdvanced, StageFinished, StageStarted
 from facexcli.media.image import write_image
 from facexcli.pipeline.parallel import ordered_map
 from facexcli.seeds import noise_key
+from facexcli.train.interrupts import stop_asked
 from facexcli.train.metrics import MetricsTable, TensorBoardLog
 from facexcli.train.state import (
     Counters,
@@ -37,6 +36,7 @@ from facexcli.train.state import (
 )
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
@@ -94,7 +94,7 @@ def train(trainable: Trainable, out: Path, options: TrainingOptions, reporter: R
     DeviceError where a batch does not fit into memory or the loss is no number; InputError and UsageError for a state
     that does not belong to this training.
     """
-    with _stop_asked() as stop:
+    with stop_asked() as stop:
         run = _Run(trainable, out, options, reporter)
         try:
             return run.until(stop)
@@ -309,24 +309,3 @@ def _accelerator(options: TrainingOptions) -> Any:
         gradient_accumulation_steps=options.accumulate,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-
-
-@contextmanager
-def _stop_asked() -> Iterator[threading.Event]:
-    """Set when Ctrl-C or SIGTERM comes: the step is finished and everything saved. A second one ends at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def remember(number: int, frame: object) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
