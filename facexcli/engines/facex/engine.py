@@ -110,7 +110,8 @@ def _weights(options: EngineOptions) -> Path:
         raise UsageError("engine 'facex' needs torch and diffusers", "pip install 'facexcli[diffusion]'")
     if options.weights is None:
         raise WeightsError(
-            "engine 'facex' has no weights: nobody has published any", "train them, and name them with --weights FILE"
+            "engine 'facex' has no weights: nobody has published any",
+            "train them with `facex train facex`, and name them with --weights FILE",
         )
     return options.weights
 
