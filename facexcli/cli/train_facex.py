@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -36,6 +36,9 @@ RateOption = Annotated[float | None, typer.Option("--lr", min=0, metavar="F", he
 PublicOption = Annotated[
     list[str] | None, typer.Option("--train", metavar="PART", help="train unet or clip of sd15, sd21 too; repeatable")
 ]
+ReferenceOption = Annotated[
+    str, typer.Option("--reference", metavar="cut|paste", help="what swaps see where the face was, as in a run")
+]
 PreparedOption = Annotated[
     Path | None, typer.Option("--prepared", metavar="DIR", help="where analysed faces are kept (OUT/prepared)")
 ]
@@ -59,6 +62,7 @@ def train_facex(
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, metavar="N", help="passes for one update")] = 1,
     lr: RateOption = None,
     outside: OutsideOption = None,
+    reference: ReferenceOption = "cut",
     train_too: PublicOption = None,
     views: Annotated[int, typer.Option("--views", min=2, metavar="N", help="views of a still")] = 3,
     frames: Annotated[int, typer.Option("--frames", min=2, metavar="N", help="frames of a video")] = 4,
@@ -79,6 +83,7 @@ def train_facex(
       facex train facex --config sd15 --init sd15/ --data people/ --out net/
     """
     from facexcli.events import Informed, Warned
+    from facexcli.settings import SwapReference
     from facexcli.train.begin import chosen_config, first_network
     from facexcli.train.facex import PUBLIC, TrainableFaceX, freeze
     from facexcli.train.loop import TrainingOptions, train
@@ -92,6 +97,8 @@ def train_facex(
     task = task or ("mixed" if embedded else "generalist")
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
+    if reference not in get_args(SwapReference):
+        raise unknown_name("reference", reference, get_args(SwapReference))
     public = sorted(set(train_too or []))
     for name in public:
         if name not in PUBLIC:
@@ -111,7 +118,7 @@ def train_facex(
         reporter.emit(Informed(f"extractors: {', '.join(faces.index.extractors)}"))
         network = first_network(chosen, init, out, seed)
         freeze(network, public)
-        trainable = TrainableFaceX(network, faces, task, weight, public)
+        trainable = TrainableFaceX(network, faces, task, weight, public, cast("SwapReference", reference))
         if trainable.judged_by_learned:
             reporter.emit(Warned(f"{data}: one file is too little to hold somebody out: what is learned is judged"))
         result = train(trainable, out, options, reporter)

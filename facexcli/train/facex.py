@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Generator, Tensor
 
+    from facexcli.settings import SwapReference
     from facexcli.train.shards import PreparedFaces, PreparedFile
     from facexcli.train.trainable import Batch
     from facexcli.types import Array
@@ -59,15 +60,21 @@ class TrainableFaceX:
 
     outside: the weight of the loss where the canvas is kept, in proportion to that where something is made: what lies
     there is given to the network, and held on the canvas when it is used. public: names of `PUBLIC` that are trained,
-    and so have to be saved too. judged_by_learned: nobody could be held out.
+    and so have to be saved too. swap_reference: see `assemble_reference`. judged_by_learned: nobody could be held out.
     """
 
     def __init__(
-        self, network: FaceXNetwork, faces: PreparedFaces, task: str, outside: float = 1.0, public: Collection[str] = ()
+        self,
+        network: FaceXNetwork,
+        faces: PreparedFaces,
+        task: str,
+        outside: float = 1.0,
+        public: Collection[str] = (),
+        swap_reference: SwapReference = "cut",
     ) -> None:
         self.network, self.config = network, network.config
         self._faces, self._task, self._outside = faces, task, outside
-        self._public = tuple(public)
+        self._public, self._swap_reference = tuple(public), swap_reference
         self._files, away = split(faces)
         self.judged_by_learned = not away
         self._judged = _chosen(away or self._files)
@@ -75,7 +82,8 @@ class TrainableFaceX:
 
     def batch(self, key: int, size: int) -> Batch:
         """See `Trainable`."""
-        return tensors_of(draw(self._faces, self._files, self._task, size, np.random.default_rng(key)))
+        random = np.random.default_rng(key)
+        return tensors_of(draw(self._faces, self._files, self._task, size, random, self._swap_reference))
 
     def loss(self, batch: Batch, random: Generator) -> Tensor:
         """Mean squared error of the predicted noise (DDPM, eq. 14), velocity or clean latent (Salimans and Ho 2022)."""
@@ -93,7 +101,7 @@ class TrainableFaceX:
         losses: list[float] = []
         score = 0.0
         for recipe, share in TASKS[self._task].items():
-            samples = [fixed(self._faces, file, recipe) for file in self._judged]
+            samples = self._fixed(recipe)
             losses += [share * loss for loss in self._losses(samples, device)]
             made = self._reconstructed(samples)
             name = recipe.replace("-", "_")
@@ -107,7 +115,7 @@ class TrainableFaceX:
         """A row a held-out file; for each assembly: source, inpainting reference, result and target."""
         columns: list[Array] = []
         for recipe in TASKS[self._task]:
-            samples = [fixed(self._faces, file, recipe) for file in self._judged[:_SHOWN_FILES]]
+            samples = self._fixed(recipe)[:_SHOWN_FILES]
             made = self._reconstructed(samples)
             for pictures in (
                 [each.source.rgb for each in samples], [each.reference.rgb for each in samples],
@@ -129,6 +137,9 @@ class TrainableFaceX:
             self.network.unet.save_pretrained(folder / "unet")
         if "clip" in self._public:
             cast("Any", self.network.encoder).clip.save_pretrained(folder / "image_encoder")
+
+    def _fixed(self, recipe: str) -> list[Sample]:
+        return [fixed(self._faces, file, recipe, self._swap_reference) for file in self._judged]
 
     def _losses(self, samples: Sequence[Sample], device: torch.device) -> list[float]:
         found: list[float] = []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from facexcli.engines.facex.assemble import Reference
     from facexcli.engines.facex.ford import FaceFacts
     from facexcli.recipes import Recipe
+    from facexcli.settings import SwapReference
     from facexcli.train.shards import PreparedFaces, PreparedFile
     from facexcli.types import Array, TemplateName
 
@@ -71,22 +72,29 @@ def split(faces: PreparedFaces) -> tuple[tuple[PreparedFile, ...], tuple[Prepare
 
 
 def draw(
-    faces: PreparedFaces, files: Sequence[PreparedFile], task: str, count: int, random: np.random.Generator
+    faces: PreparedFaces,
+    files: Sequence[PreparedFile],
+    task: str,
+    count: int,
+    random: np.random.Generator,
+    swap_reference: SwapReference = "cut",
 ) -> list[Sample]:
     """`count` samples of a task for training: files, views and recipes by chance, flipped and coloured by chance."""
     names, shares = zip(*TASKS[task].items(), strict=True)
-    return [_drawn(faces, files, str(random.choice(names, p=shares)), random) for _ in range(count)]
+    recipes = (str(random.choice(names, p=shares)) for _ in range(count))
+    return [assembled(recipe, *_drawn(faces, files, recipe, random), swap_reference) for recipe in recipes]
 
 
-def fixed(faces: PreparedFaces, file: PreparedFile, recipe: str) -> Sample:
+def fixed(faces: PreparedFaces, file: PreparedFile, recipe: str, swap_reference: SwapReference = "cut") -> Sample:
     """The sample by which a file is judged: its last view as the source, its first, the plain one, as the target."""
     template = _CROPS[recipe]
     source, target = faces.facts(file, file.count - 1, template), faces.facts(file, 0, template)
-    return assembled(recipe, source, target)
+    return assembled(recipe, source, target, swap_reference)
 
 
-def assembled(recipe_name: str, source: FaceFacts, target: FaceFacts) -> Sample:
-    """As the engine assembles a request. In reenactments the source is the canvas, and the target drives it."""
+def assembled(recipe_name: str, source: FaceFacts, target: FaceFacts, swap_reference: SwapReference = "cut") -> Sample:
+    """As the engine assembles a request with `--reference`. In reenactments the source is the canvas, and the target
+    drives it."""
     recipe = RECIPES[recipe_name]
     providers = token_providers(recipe)
     from_source = tuple(providers[token] == "source" for token in TOKEN_ATTRIBUTES)
@@ -95,7 +103,7 @@ def assembled(recipe_name: str, source: FaceFacts, target: FaceFacts) -> Sample:
         for attribute, own in zip(TOKEN_ATTRIBUTES.values(), from_source, strict=True)
     }
     canvas = source if recipe.is_driven else target
-    reference = assemble_reference(recipe, canvas, givers)
+    reference = assemble_reference(recipe, canvas, givers, swap_reference=swap_reference)
     return Sample(recipe_name, source, target, reference, from_source, _judged(recipe, reference, target))
 
 
@@ -103,7 +111,10 @@ def _judged(recipe: Recipe, reference: Reference, target: FaceFacts) -> Array:
     return region_union([target], HEAD_REGIONS) if recipe.moves else reference.edited
 
 
-def _drawn(faces: PreparedFaces, files: Sequence[PreparedFile], recipe: str, random: np.random.Generator) -> Sample:
+def _drawn(
+    faces: PreparedFaces, files: Sequence[PreparedFile], recipe: str, random: np.random.Generator
+) -> tuple[FaceFacts, FaceFacts]:
+    """A source and a target."""
     file = files[int(random.integers(len(files)))]
     first, second = (int(view) for view in random.permutation(file.count)[:2])
     template = _CROPS[recipe]
@@ -112,7 +123,7 @@ def _drawn(faces: PreparedFaces, files: Sequence[PreparedFile], recipe: str, ran
         source, target = mirrored(source), mirrored(target)
     if not RECIPES[recipe].is_driven:  # a reenactment keeps the colours of its source
         source = replace(source, rgb=_other_picture(source.rgb, random))
-    return assembled(recipe, source, target)
+    return source, target
 
 
 def _other_picture(rgb: Array, random: np.random.Generator) -> Array:

@@ -55,6 +55,15 @@ def test_a_swap_hides_the_face_and_takes_it_from_the_source(prepared: Any) -> No
     assert np.array_equal(sample.judged, sample.reference.edited)
 
 
+def test_a_swap_may_see_the_face_of_the_source_pasted_in(prepared: Any) -> None:
+    file = prepared.index.files[0]
+    cut, pasted = (fixed(prepared, file, "swap", reference) for reference in ("cut", "paste"))
+    assert pasted.reference.hole.sum() < cut.reference.hole.sum()
+    shown = (cut.reference.hole > 0) & (pasted.reference.hole == 0)
+    assert np.array_equal(pasted.reference.rgb[shown], pasted.source.rgb[shown])
+    assert np.array_equal(pasted.judged, cut.judged)
+
+
 def test_a_reenactment_shows_the_source_and_moves_it(prepared: Any) -> None:
     (file,) = (file for file in prepared.index.files if file.kind == "video")
     sample = fixed(prepared, file, "reenact")
