@@ -154,14 +154,15 @@ class _Run:
             losses.append(self._step(step, batches))
             self._counters = replace(self._counters, step=step)
             is_last = step == options.steps
-            out_of_time = options.minutes is not None and self._wall_s() >= 60 * options.minutes
-            if step % options.log_every == 0 or is_last or out_of_time or stop.is_set():
+            out_of_time = self._any(options.minutes is not None and self._wall_s() >= 60 * options.minutes)
+            stopping = self._any(stop.is_set())
+            if step % options.log_every == 0 or is_last or out_of_time or stopping:
                 mean_loss = self._mean(losses)
                 pace = len(losses) * self._samples_per_step / max(time.monotonic() - since_s, 1e-9)
                 losses = []
                 self._record(mean_loss, pace, judge=step % options.validate_every == 0 or is_last or out_of_time)
                 since_s = time.monotonic()
-            if stop.is_set():
+            if stopping:
                 self._save()
                 raise Interrupted(f"interrupted at step {step}", "everything is saved; --resume goes on from there")
             if out_of_time and not is_last:
@@ -231,6 +232,13 @@ class _Run:
                 "go on from the last saved step with --resume and a lower --lr",
             )
         return float(mean)
+
+    def _any(self, mine: bool) -> bool:
+        """Whether any of the processes says so: they end together, or would wait for each other for ever."""
+        if self._accelerator.num_processes == 1:
+            return mine
+        said: torch.Tensor = self._accelerator.reduce(torch.tensor(float(mine), device=self._accelerator.device), "sum")
+        return bool(said > 0)
 
     def _record(self, loss: float | None, pace: float, *, judge: bool = True) -> None:
         """A row of the records; where the network is judged, its checkpoints and pictures too."""
