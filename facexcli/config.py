@@ -60,11 +60,13 @@ __all__ = [
     "parse_trim",
     "preset_names",
     "resolve",
+    "training_recipe_names",
     "user_folder",
 ]
 
 PROJECT_FILE = "facex.toml"
 USER_FILE = "config.toml"
+_TRAINING = "train-"
 _PERSONAL = (("provenance", "signer"), ("provenance", "timestamp"))
 
 
@@ -97,8 +99,17 @@ def data_folder() -> Path:
 
 def preset_names() -> tuple[str, ...]:
     """The presets that come with the package."""
+    return tuple(name for name in _packed_names() if not name.startswith(_TRAINING))
+
+
+def training_recipe_names() -> tuple[str, ...]:
+    """The recipes of trainings that come with the package, which lie among the presets."""
+    return tuple(name for name in _packed_names() if name.startswith(_TRAINING))
+
+
+def _packed_names() -> list[str]:
     files = resources.files("facexcli.presets").iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def difffae(
 
 def check_out(out: Path, resume: bool) -> None:
     """The folder is there, and holds a training if one is to go on. Raises UsageError and OutputError."""
-    begun = (out / "last.state").is_file()
+    begun = any((out / name).is_file() for name in ("last.state", "progress.json"))
     if begun != resume:
         raise UsageError(
             f"{out} holds a training already" if begun else f"{out}: there is no training to resume",

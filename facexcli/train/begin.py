@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import ValidationError
@@ -13,23 +14,34 @@ from facexcli.engines.facex.config import FaceXConfig, config_named
 from facexcli.engines.facex.model import FaceXNetwork
 from facexcli.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def chosen_config(named: str) -> FaceXConfig:
-    """By name, or out of a TOML file with the fields of `FaceXConfig`. Raises UsageError."""
+
+def chosen_config(named: str, changes: Mapping[str, Any] | None = None) -> FaceXConfig:
+    """By name, or out of a TOML file with the fields of `FaceXConfig`; `changes` to its fields. Raises UsageError."""
     path = Path(named)
-    if path.suffix != ".toml":
-        return config_named(named)
     try:
-        return FaceXConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
+        values = tomllib.loads(path.read_text("utf-8")) if path.suffix == ".toml" else config_named(named).model_dump()
+        return FaceXConfig.model_validate(_changed(values, changes or {}))
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "it"
-        raise UsageError(f"{path}: {where}: {problem['msg']}", "see FaceXConfig for the fields") from error
+        raise UsageError(f"{named}: {where}: {problem['msg']}", "see FaceXConfig for the fields") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
             f"{path}: not a configuration: {reason}", "name sd15, sd21, compact, tiny or a file"
         ) from error
+
+
+def _changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are changed key by key."""
+    changed = dict(values)
+    for name, value in changes.items():
+        own = changed.get(name)
+        changed[name] = _changed(own, value) if isinstance(own, dict) and isinstance(value, dict) else value
+    return changed
 
 
 def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) -> FaceXNetwork:
@@ -41,11 +53,12 @@ def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) 
     """
     if init is not None and (init.is_file() or (init / CHECKPOINT).is_file()):
         network = load_network(init)
-        if network.config != config:
+        if _shape_of(network.config) != _shape_of(config):
             raise UsageError(
                 f"{init} is a {network.config.name!r} of other sizes than configuration {config.name!r}",
                 f"--config {network.config.name}, or leave out --init",
             )
+        network.config = config
         return network
     if init is not None and not init.is_dir():
         raise UsageError(f"--init {init}: no such file or folder", "name a checkpoint, or Stable Diffusion's folder")
@@ -56,3 +69,8 @@ def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) 
     elif init is not None:
         raise UsageError(f"--init {init}: there is no {CHECKPOINT} in it", f"{config.name} is built upon nothing else")
     return network
+
+
+def _shape_of(config: FaceXConfig) -> FaceXConfig:
+    """Without what may be another for the same weights."""
+    return config.model_copy(update={"name": "", "steps": 0})

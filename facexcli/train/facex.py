@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,12 +31,11 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from facexcli.settings import SwapReference
+    from facexcli.train.augment import Augmentation
     from facexcli.train.shards import PreparedFaces, PreparedFile
     from facexcli.train.trainable import Batch
     from facexcli.types import Array
 
-_DROPPED = 0.1
-"""Of the samples: their conditions are taken away, for classifier-free guidance (sec. 4)."""
 _JUDGED_FILES, _SHOWN_FILES, _CELL_PX = 32, 8, 128
 _AT_ONCE = 16
 _LEVELS = 4
@@ -60,7 +60,9 @@ class TrainableFaceX:
 
     outside: the weight of the loss where the canvas is kept, in proportion to that where something is made: what lies
     there is given to the network, and held on the canvas when it is used. public: names of `PUBLIC` that are trained,
-    and so have to be saved too. swap_reference: see `assemble_reference`. judged_by_learned: nobody could be held out.
+    and so have to be saved too. swap_reference: see `assemble_reference`. drop: of the samples, whose conditions are
+    taken away, for classifier-free guidance (sec. 4). half: see `save_checkpoint`. also_judged: other faces, of
+    which none is learned. judged_by_learned: nobody could be held out.
     """
 
     def __init__(
@@ -71,39 +73,55 @@ class TrainableFaceX:
         outside: float = 1.0,
         public: Collection[str] = (),
         swap_reference: SwapReference = "cut",
+        augment: Augmentation = "light",
+        drop: float = 0.1,
+        half: bool = False,
+        also_judged: PreparedFaces | None = None,
     ) -> None:
         self.network, self.config = network, network.config
         self._faces, self._task, self._outside = faces, task, outside
-        self._public, self._swap_reference = tuple(public), swap_reference
+        self._public, self._swap_reference, self._augment = tuple(public), swap_reference, augment
+        self._drop, self._half = drop, half
         self._files, away = split(faces)
         self.judged_by_learned = not away
-        self._judged = _chosen(away or self._files)
+        self._judged = _Judged(faces, _chosen(away or self._files))
+        self._also_judged = None if also_judged is None else _Judged(also_judged, _chosen(also_judged.index.files))
         self._levels = noise_schedule(SamplingPlan(prediction=self.config.prediction))
 
     def batch(self, key: int, size: int) -> Batch:
         """See `Trainable`."""
         random = np.random.default_rng(key)
-        return tensors_of(draw(self._faces, self._files, self._task, size, random, self._swap_reference))
+        drawn = draw(self._faces, self._files, self._task, size, random, self._swap_reference, self._augment)
+        return tensors_of(drawn)
 
     def loss(self, batch: Batch, random: Generator) -> Tensor:
         """Mean squared error of the predicted noise (DDPM, eq. 14), velocity or clean latent (Salimans and Ho 2022)."""
         count, device = len(batch["hole"]), batch["hole"].device
         times = torch.randint(TRAIN_TIMESTEPS, (count,), generator=random, device=device)
-        dropped = torch.rand(count, generator=random, device=device) < _DROPPED
+        dropped = torch.rand(count, generator=random, device=device) < self._drop
         return self._loss_at(batch, times, self._noise(count, random, device), dropped)
 
     @torch.no_grad()
     def validate(self) -> Verdict:
         """`loss` at fixed levels and noise; `psnr` of reconstructions by sampling, where something was made, and of
-        the best single colour there (`psnr_fill`)."""
+        the best single colour there (`psnr_fill`); names that begin with `eval_` are of the other faces."""
+        verdict = self._verdict(self._judged)
+        if self._also_judged is None:
+            return verdict
+        others = self._verdict(self._also_judged)
+        return Verdict(
+            {**verdict.values, **{f"eval_{name}": value for name, value in others.values.items()}}, verdict.score
+        )
+
+    def _verdict(self, judged: _Judged) -> Verdict:
         device = self.network.null_context.device
         values: dict[str, float] = {}
         losses: list[float] = []
         score = 0.0
         for recipe, share in TASKS[self._task].items():
-            samples = self._fixed(recipe)
+            samples = judged.samples(recipe, self._swap_reference)
             losses += [share * loss for loss in self._losses(samples, device)]
-            made = self._reconstructed(samples)
+            made = self.reconstructed(samples)
             name = recipe.replace("-", "_")
             values[f"{name}_psnr"] = _mean_psnr(made, samples)
             values[f"{name}_psnr_fill"] = _mean_psnr([_filled(each) for each in samples], samples)
@@ -115,8 +133,8 @@ class TrainableFaceX:
         """A row a held-out file; for each assembly: source, inpainting reference, result and target."""
         columns: list[Array] = []
         for recipe in TASKS[self._task]:
-            samples = self._fixed(recipe)[:_SHOWN_FILES]
-            made = self._reconstructed(samples)
+            samples = self._judged.samples(recipe, self._swap_reference)[:_SHOWN_FILES]
+            made = self.reconstructed(samples)
             for pictures in (
                 [each.source.rgb for each in samples], [each.reference.rgb for each in samples],
                 made, [each.target.rgb for each in samples],
@@ -127,25 +145,22 @@ class TrainableFaceX:
     def save(self, path: Path) -> None:
         """See `Trainable`. A checkpoint does not carry the public parts: where they were trained, a folder of the same
         name has it together with them, as `--weights` takes it."""
-        save_checkpoint(self.network, self.config, path)
+        save_checkpoint(self.network, self.config, path, half=self._half)
         if not self._public:
             return
         folder = path.with_suffix("")
         folder.mkdir(exist_ok=True)
-        save_checkpoint(self.network, self.config, folder / CHECKPOINT)
+        save_checkpoint(self.network, self.config, folder / CHECKPOINT, half=self._half)
         if "unet" in self._public:
             self.network.unet.save_pretrained(folder / "unet")
         if "clip" in self._public:
             cast("Any", self.network.encoder).clip.save_pretrained(folder / "image_encoder")
 
-    def _fixed(self, recipe: str) -> list[Sample]:
-        return [fixed(self._faces, file, recipe, self._swap_reference) for file in self._judged]
-
     def _losses(self, samples: Sequence[Sample], device: torch.device) -> list[float]:
         found: list[float] = []
         for part in _parts(samples):
             batch = {name: tensor.to(device) for name, tensor in tensors_of(part).items()}
-            kept = torch.zeros(len(part), dtype=torch.bool, device=device)
+            kept = torch.full((len(part),), self._drop == 1, device=device)
             for level in range(_LEVELS):
                 times = torch.full((len(part),), (2 * level + 1) * TRAIN_TIMESTEPS // (2 * _LEVELS), device=device)
                 noise = track_noise([(level, n) for n in range(len(part))], self._latent_shape, "validation").to(device)
@@ -174,8 +189,10 @@ class TrainableFaceX:
         """What the network predicts; samples whose conditions are dropped take the null branch, which has tokens of
         another number: they are passed on by themselves."""
         network = self.network
-        context = self._context(batch)
         channels = network.reference_channels(batch["reference"], batch["hole"])
+        if self._drop == 0:
+            return network.denoise(noisy, times, network.steering(self._context(batch)), channels, None)
+        context = self._context(batch)
         found = torch.empty_like(noisy)
         for chosen, is_null in ((~dropped, False), (dropped, True)):
             rows = chosen.nonzero()[:, 0]
@@ -197,17 +214,21 @@ class TrainableFaceX:
         ]
         return joined([*picked, self.network.inpainting_tokens(batch["reference"])])
 
-    def _reconstructed(self, samples: Sequence[Sample]) -> list[Array]:
-        """What is sampled for each, uint8 (S, S, 3), as the engine would: from fixed noise, held on the canvas."""
+    def reconstructed(self, samples: Sequence[Sample], steps: int | None = None) -> list[Array]:
+        """What is sampled for each, uint8 (S, S, 3), as the engine would: from fixed noise, held on the canvas.
+
+        steps: of the sampler; as configured by default.
+        """
         device = self.network.null_context.device
-        plan = SamplingPlan("dpm++", self.config.steps, karras=True, prediction=self.config.prediction)
+        plan = SamplingPlan("dpm++", steps or self.config.steps, karras=True, prediction=self.config.prediction)
         made: list[Array] = []
         for first, part in zip(range(0, len(samples), _AT_ONCE), _parts(samples), strict=True):
             batch = {name: tensor.to(device) for name, tensor in tensors_of(part).items()}
             noise = track_noise([(0, first + n) for n in range(len(part))], self._latent_shape, "latent").to(device)
             network = self.network
             channels = network.reference_channels(batch["reference"], batch["hole"])
-            predict = network.predictor(network.steering(self._context(batch)), channels)
+            told = network.null_steering(len(part)) if self._drop == 1 else network.steering(self._context(batch))
+            predict = network.predictor(told, channels)
             fusion = None
             if not bool(batch["edited"].all()):
                 mask = latent_mask(batch["edited"], (self.config.latent_px,) * 2)
@@ -222,6 +243,18 @@ class TrainableFaceX:
 
     def _noise(self, count: int, random: Generator, device: torch.device) -> Tensor:
         return torch.randn((count, *self._latent_shape), generator=random, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Files that a network is judged by."""
+
+    faces: PreparedFaces
+    files: Sequence[PreparedFile]
+
+    def samples(self, recipe: str, swap_reference: SwapReference) -> list[Sample]:
+        """Always the same ones."""
+        return [fixed(self.faces, file, recipe, swap_reference) for file in self.files]
 
 
 def tensors_of(samples: Sequence[Sample]) -> Batch:

@@ -2,6 +2,7 @@
 
 OUT/last.safetensors    the moving average of the weights, as the engine reads them
 OUT/last.state          all that a later run needs to go on (safetensors): weights, optimizer, average, counters
+OUT/progress.json       its counters; with last.safetensors beside it a later run can go on without the state
 OUT/best.safetensors    the average at the step that did best on held-out people
 OUT/grid.png            what that step made of held-out samples; grid_last.png is the latest step's
 OUT/metrics.csv         the course
@@ -30,7 +31,9 @@ from facexcli.train.state import (
     Counters,
     MovingAverage,
     could_not_save,
+    load_progress,
     load_state,
+    save_progress,
     save_state,
     trained_parameters,
 )
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from facexcli.train.metrics import MetricsSink
     from facexcli.train.trainable import Batch, Trainable
 
-STATE = "last.state"
+STATE, PROGRESS = "last.state", "progress.json"
 _AHEAD = 4
 """Batches that are made while the device works on another."""
 _STAGE: StageName = "train"
@@ -57,7 +60,9 @@ class TrainingOptions:
 
     steps: updates in all, those of earlier runs included. minutes: this run ends after so many, whatever is left; None
     for no limit. batch_size: samples of one pass on one device; `accumulate` passes make an update. warmup_steps: the
-    learning rate grows to its value over so many. told: see `Counters`. workers: threads that make batches.
+    learning rate grows to its value over so many. resume: go on with what OUT has; anew: with its counters alone, by an
+    optimizer that begins anew, since the network has the weights already. told: see `Counters`. workers: threads that
+    make batches.
     """
 
     steps: int
@@ -73,6 +78,7 @@ class TrainingOptions:
     log_every: int = 50
     validate_every: int = 500
     resume: bool = False
+    anew: bool = False
     device: str = "auto"
     workers: int = 2
     told: str = ""
@@ -128,8 +134,11 @@ class _Run:
         )
         self._average = MovingAverage(self._parameters, options.ema_decay)
         self._counters = Counters(told=options.told)
-        if options.resume:
+        if options.resume and options.anew:
+            self._counters = replace(load_progress(out / PROGRESS), told=options.told)
+        elif options.resume:
             self._counters = load_state(out / STATE, options.told, self._parameters, self._optimizer, self._average)
+        self._warm_from = self._counters.step if options.anew else 0
         self._objective, self._stepper = self._accelerator.prepare(_Objective(trainable), self._optimizer)
         self._random = torch.Generator(self._accelerator.device)
         self._sinks: list[MetricsSink] = self._open_sinks() if self._is_main else []
@@ -152,7 +161,8 @@ class _Run:
         ended: Literal["done", "time"] = "done"
         for step, batches in enumerate(prepared, first + 1):
             losses.append(self._step(step, batches))
-            self._counters = replace(self._counters, step=step)
+            samples = self._counters.samples + self._samples_per_step
+            self._counters = replace(self._counters, step=step, samples=samples)
             is_last = step == options.steps
             out_of_time = self._any(options.minutes is not None and self._wall_s() >= 60 * options.minutes)
             stopping = self._any(stop.is_set())
@@ -170,6 +180,9 @@ class _Run:
                 break
             self._tell_progress(first)
         self._reporter.emit(StageFinished(_STAGE, self._counters.step - first, self._wall_s()))
+        self._reporter.emit(
+            Informed(how_far(self._counters, options.steps, self._counters.step - first, self._wall_s()))
+        )
         return TrainingResult(self._counters, mean_loss, ended)
 
     def close(self) -> None:
@@ -196,7 +209,7 @@ class _Run:
         """One update; its loss, still on the device, so that nothing waits for it."""
         options, device = self._options, self._accelerator.device
         for group in self._optimizer.param_groups:
-            group["lr"] = options.learning_rate * min(1.0, step / max(1, options.warmup_steps))
+            group["lr"] = options.learning_rate * min(1.0, (step - self._warm_from) / max(1, options.warmup_steps))
         self._random.manual_seed(noise_key(options.seed, self._accelerator.process_index, step, "noise") >> 1)
         self._set_mode(training=True)
         total = torch.zeros((), device=device)
@@ -275,6 +288,7 @@ class _Run:
         with self._saving(self._out / STATE):
             with self._average.applied():
                 self._trainable.save(self._out / "last.safetensors")
+            save_progress(self._out / PROGRESS, self._counters)
             save_state(self._out / STATE, self._counters, self._parameters, self._optimizer, self._average)
 
     @contextmanager
@@ -303,6 +317,16 @@ class _Run:
             self._told_s = now
             done = self._counters.step
             self._reporter.emit(StageAdvanced(_STAGE, done, (done - first) / max(now - self._started_s, 1e-3)))
+
+
+def how_far(counters: Counters, steps: int, made: int, wall_s: float) -> str:
+    """In words, after a run that `made` steps in `wall_s`."""
+    told = f"step {counters.step} of {steps} ({counters.step / steps:.1%}), {counters.samples} samples"
+    if counters.best_step:
+        told += f"; best score {counters.best_score:.2f}, at step {counters.best_step}"
+    if made and counters.step < steps:
+        told += f"; about {(steps - counters.step) * wall_s / made / 60:.0f} minutes left at this pace"
+    return told
 
 
 def _accelerator(options: TrainingOptions) -> Any:

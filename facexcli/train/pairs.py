@@ -6,16 +6,15 @@ its key alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, region_union, token_providers
 from facexcli.recipes import HEAD_REGIONS, RECIPES
-from facexcli.train.flip import mirrored
+from facexcli.train.augment import Pair, augmented
 from facexcli.train.sources import held_out
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from facexcli.engines.facex.ford import FaceFacts
     from facexcli.recipes import Recipe
     from facexcli.settings import SwapReference
+    from facexcli.train.augment import Augmentation
     from facexcli.train.shards import PreparedFaces, PreparedFile
     from facexcli.types import Array, TemplateName
 
@@ -40,10 +40,6 @@ TASKS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 _CROPS: Mapping[str, TemplateName] = MappingProxyType({"swap": "ffhq", "reenact": "head", "head-swap": "head"})
 """As the engine cuts them."""
-_GAIN, _TINT, _GAMMA = 0.2, 0.08, 0.15
-"""Standard deviations of the logarithms of a source's brightness, of each colour and of gamma."""
-_BLUR_SHARE, _MOST_BLUR = 0.3, 0.02
-"""Of the sources; and the blur's standard deviation, at most, in crop widths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +74,25 @@ def draw(
     count: int,
     random: np.random.Generator,
     swap_reference: SwapReference = "cut",
+    augment: Augmentation = "light",
 ) -> list[Sample]:
-    """`count` samples of a task for training: files, views and recipes by chance, flipped and coloured by chance."""
+    """`count` samples of a task for training: files, views and recipes by chance, changed by chance."""
     names, shares = zip(*TASKS[task].items(), strict=True)
     recipes = (str(random.choice(names, p=shares)) for _ in range(count))
-    return [assembled(recipe, *_drawn(faces, files, recipe, random), swap_reference) for recipe in recipes]
+    return [assembled(recipe, _drawn(faces, files, recipe, random, augment), swap_reference) for recipe in recipes]
 
 
 def fixed(faces: PreparedFaces, file: PreparedFile, recipe: str, swap_reference: SwapReference = "cut") -> Sample:
     """The sample by which a file is judged: its last view as the source, its first, the plain one, as the target."""
     template = _CROPS[recipe]
     source, target = faces.facts(file, file.count - 1, template), faces.facts(file, 0, template)
-    return assembled(recipe, source, target, swap_reference)
+    return assembled(recipe, Pair(source, target), swap_reference)
 
 
-def assembled(recipe_name: str, source: FaceFacts, target: FaceFacts, swap_reference: SwapReference = "cut") -> Sample:
+def assembled(recipe_name: str, pair: Pair, swap_reference: SwapReference = "cut") -> Sample:
     """As the engine assembles a request with `--reference`. In reenactments the source is the canvas, and the target
     drives it."""
-    recipe = RECIPES[recipe_name]
+    recipe, source, target = RECIPES[recipe_name], pair.source, pair.target
     providers = token_providers(recipe)
     from_source = tuple(providers[token] == "source" for token in TOKEN_ATTRIBUTES)
     givers = {
@@ -103,7 +100,7 @@ def assembled(recipe_name: str, source: FaceFacts, target: FaceFacts, swap_refer
         for attribute, own in zip(TOKEN_ATTRIBUTES.values(), from_source, strict=True)
     }
     canvas = source if recipe.is_driven else target
-    reference = assemble_reference(recipe, canvas, givers, swap_reference=swap_reference)
+    reference = pair.shown(assemble_reference(recipe, canvas, givers, swap_reference=swap_reference))
     return Sample(recipe_name, source, target, reference, from_source, _judged(recipe, reference, target))
 
 
@@ -112,27 +109,19 @@ def _judged(recipe: Recipe, reference: Reference, target: FaceFacts) -> Array:
 
 
 def _drawn(
-    faces: PreparedFaces, files: Sequence[PreparedFile], recipe: str, random: np.random.Generator
-) -> tuple[FaceFacts, FaceFacts]:
-    """A source and a target."""
+    faces: PreparedFaces,
+    files: Sequence[PreparedFile],
+    recipe: str,
+    random: np.random.Generator,
+    augment: Augmentation,
+) -> Pair:
     file = files[int(random.integers(len(files)))]
     first, second = (int(view) for view in random.permutation(file.count)[:2])
     template = _CROPS[recipe]
-    source, target = faces.facts(file, first, template), faces.facts(file, second, template)
-    if random.random() < 0.5:
-        source, target = mirrored(source), mirrored(target)
-    if not RECIPES[recipe].is_driven:  # a reenactment keeps the colours of its source
-        source = replace(source, rgb=_other_picture(source.rgb, random))
-    return source, target
 
+    def elsewhere() -> Array:
+        other = files[int(random.integers(len(files)))]
+        return faces.picture(other, int(random.integers(other.count)), template)
 
-def _other_picture(rgb: Array, random: np.random.Generator) -> Array:
-    """As another camera might have seen it: brighter or darker, of another tint, and perhaps less sharp."""
-    gains = np.exp(_GAIN * random.standard_normal() + _TINT * random.standard_normal(3))
-    gamma = np.exp(_GAMMA * random.standard_normal())
-    ramp = (np.arange(256) / 255.0)[:, None] ** gamma * gains
-    table = np.clip(np.round(255 * ramp), 0, 255).astype(np.uint8)[None]
-    changed = cv2.LUT(rgb, table)
-    if random.random() < _BLUR_SHARE:
-        changed = cv2.GaussianBlur(changed, (0, 0), 0.3 + random.random() * _MOST_BLUR * rgb.shape[0])
-    return np.asarray(changed)
+    pair = Pair(faces.facts(file, first, template), faces.facts(file, second, template))
+    return augmented(pair, augment, RECIPES[recipe].is_driven, random, elsewhere)

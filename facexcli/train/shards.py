@@ -140,6 +140,10 @@ class PreparedFaces:
         motion = {name: read(f"{template}/{name}") for name in MOTION_SIZES}
         return FaceFacts(rgb, masks, read("identity"), motion)
 
+    def picture(self, file: PreparedFile, view: int, template: TemplateName) -> Array:
+        """The crop of a view alone, uint8 (S, S, 3)."""
+        return np.asarray(self._open[file.shard].get_slice(f"{template}/rgb")[file.first + view])
+
     def landmarks_px(self, file: PreparedFile, view: int, template: TemplateName) -> Array:
         """float32 (68, 2), in pixels of the crop."""
         return np.asarray(self._open[file.shard].get_slice(f"{template}/landmarks")[file.first + view])

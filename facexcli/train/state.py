@@ -26,10 +26,12 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """How far a training is. step: updates that were made. best_score: see `Verdict`; best_step: when. wall_s: of all
-    runs together. told: what it was asked for, in words that a later run must agree with."""
+    """How far a training is. step: updates that were made; samples: that they saw. best_score: see `Verdict`;
+    best_step: when. wall_s: of all runs together. told: what it was asked for, in words that a later run must agree
+    with."""
 
     step: int = 0
+    samples: int = 0
     best_score: float = float("-inf")
     best_step: int = 0
     wall_s: float = 0.0
@@ -132,14 +134,33 @@ def load_state(
     return counters
 
 
+def save_progress(path: Path, counters: Counters) -> None:
+    """The counters alone, as JSON: with the latest weights beside it, a later run can go on without the state."""
+    with AtomicFile(path) as file:
+        file.temporary.write_text(json.dumps(asdict(counters), indent=1), "utf-8")
+        file.commit()
+
+
+def load_progress(path: Path) -> Counters:
+    """What `save_progress` wrote. Raises InputError."""
+    try:
+        return _counters_of(path.read_text("utf-8"))
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not the progress of a training", "leave out --resume to start anew") from error
+
+
 def _counters(metadata: Mapping[str, str], path: Path) -> Counters:
     try:
         if metadata["format"] != FORMAT:
             raise ValueError(metadata["format"])
-        values: dict[str, Any] = json.loads(metadata["counters"])
-        return Counters(**{field.name: values[field.name] for field in fields(Counters)})
+        return _counters_of(metadata["counters"])
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not the state of a training", "leave out --resume to start anew") from error
+
+
+def _counters_of(text: str) -> Counters:
+    values: dict[str, Any] = json.loads(text)
+    return Counters(**{field.name: values[field.name] for field in fields(Counters)})
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from facexcli.faces.align import crop_from_frame, take_crop
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.source import find_source_face
 from facexcli.media.image import read_image
+from facexcli.train.augment import Pair
 from facexcli.train.flip import mirrored, mirrored_points
 from facexcli.train.pairs import TASKS, assembled, draw, fixed
 from facexcli.train.views import WideFace, other_view, plain_view, wide_face
@@ -118,5 +119,5 @@ def test_a_crop_of_the_wide_face_is_the_crop_of_the_picture(eval_data: Path) -> 
 
 def test_the_same_person_in_the_mirror_is_assembled_alike(prepared: Any) -> None:
     facts = [prepared.facts(prepared.index.files[0], view, "ffhq") for view in (1, 0)]
-    plain, flipped = assembled("swap", *facts), assembled("swap", *map(mirrored, facts))
+    plain, flipped = (assembled("swap", Pair(*each)) for each in (facts, map(mirrored, facts)))
     assert (plain.reference.hole[:, ::-1] == flipped.reference.hole).mean() > 0.99

@@ -110,9 +110,10 @@ def assemble_reference(
         grey = cv2.cvtColor(source.rgb, cv2.COLOR_RGB2GRAY)[..., None]
         return Reference(np.where(head[..., None] > 0, grey, picture), cut * (1 - head), edited)
     if swap_reference == "paste":
-        for region in taken:
-            shown = region_union([givers[region]], [region])
-            picture = np.where(shown[..., None] > 0, givers[region].rgb, picture)
+        for giver in {id(givers[region]): givers[region] for region in taken}.values():
+            # All its regions at once: where two of them meet, neither has half of a pixel.
+            shown = region_union([giver], [region for region in taken if givers[region] is giver])
+            picture = np.where(shown[..., None] > 0, giver.rgb, picture)
             cut = cut * (1 - shown)
     return Reference(picture, cut, edited)
 

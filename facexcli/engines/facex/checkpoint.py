@@ -27,12 +27,16 @@ _HINT = "take a checkpoint that `facex train facex` wrote"
 _LAYOUT = Layout(FORMAT, VERSION, "FaceX", _HINT)
 
 
-def save_checkpoint(network: nn.Module, config: FaceXConfig, path: Path) -> None:
+def save_checkpoint(network: nn.Module, config: FaceXConfig, path: Path, *, half: bool = False) -> None:
     """Write all weights of an embedded configuration, or those that were trained on top of a public backbone.
 
-    The file appears complete or not at all. Raises OutputError where it cannot be written.
+    The file appears complete or not at all. half: in float16, half the size; it is computed with float32 again.
+    Raises OutputError where it cannot be written.
     """
-    _LAYOUT.save(_own(network.state_dict(), config), config.model_dump_json(), path)
+    tensors = _own(network.state_dict(), config)
+    if half:
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    _LAYOUT.save(tensors, config.model_dump_json(), path)
 
 
 def load_checkpoint(path: Path) -> FaceXNetwork:
@@ -44,7 +48,8 @@ def load_checkpoint(path: Path) -> FaceXNetwork:
     with torch.device("meta"):
         network = FaceXNetwork(config)
     _LAYOUT.check(path, config.name, _own(network.state_dict(), config), tensors)
-    network.load_state_dict(tensors, strict=False, assign=True)
+    whole = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    network.load_state_dict(whole, strict=False, assign=True)
     return network.eval()
 
 

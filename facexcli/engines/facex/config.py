@@ -45,7 +45,9 @@ class FaceXConfig(_Part):
     into 48 channels, without a network. width: of context tokens. perception: `paper` takes ArcFace's feature map,
     CLIP ViT-L/14 and pretrained face models; `embedded` the stand-ins that come with facex, and a small image encoder
     that is trained along. inpainting: the reference image I_R enters as tokens of the image encoder (the paper), or as
-    channels of the UNet's input, beside its mask.
+    channels of the UNet's input, beside its mask. residual: what the UNet answers is added to I_R, which it then need
+    not hand through its first layer (He et al. 2016); for clean latents alone. identity_spread: tokens that dlib's one
+    descriptor becomes.
     """
 
     name: str
@@ -62,11 +64,15 @@ class FaceXConfig(_Part):
     frc_heads: int = 8
     null_tokens: int = 77
     steps: int = 10
+    residual: bool = False
+    identity_spread: int = Field(default=4, ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.inpainting == "channels" and self.latent == "vae":
             raise ValueError("a frozen UNet has no input channels for the inpainting reference")
+        if self.residual and (self.inpainting, self.prediction) != ("channels", "sample"):
+            raise ValueError("residual is for a reference in channels and prediction sample")
         return self
 
     @property
@@ -95,8 +101,8 @@ class FaceXConfig(_Part):
 
     @property
     def identity_tokens(self) -> int:
-        """dlib's one descriptor is spread over four tokens, so that attention has more than one place to look."""
-        return 49 if self.perception == "paper" else 4
+        """dlib's one descriptor is spread over several tokens, so that attention has more than one place to look."""
+        return 49 if self.perception == "paper" else self.identity_spread
 
     def unet_arguments(self) -> dict[str, Any]:
         """For `UNet2DConditionModel`."""
@@ -133,14 +139,15 @@ PRESETS: Mapping[str, FaceXConfig] = MappingProxyType(
                 unet=UNetShape(channels=(64, 96, 256), layers_per_block=1),
                 width=256,
                 latent="unshuffle",
-                prediction="v_prediction",
+                prediction="sample",
+                residual=True,
                 perception="embedded",
                 inpainting="channels",
                 encoder_width=192,
                 fpn_widths=(128, 64),
                 adapter_hidden=512,
                 null_tokens=4,
-                steps=6,
+                steps=4,
             ),
             FaceXConfig(
                 name="tiny",

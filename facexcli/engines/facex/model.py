@@ -87,6 +87,9 @@ class FaceXNetwork(nn.Module):
         self.controller = FacialRepresentationController(self.unet, config.width, config.frc_heads)
         self.controller.attach(self.unet)
         _take_known_times(self.unet)
+        if config.residual:  # at the beginning the answer is the reference itself
+            for parameter in self.unet.conv_out.parameters():
+                nn.init.zeros_(parameter)
         self.codec = make_codec(config)
         self.register_buffer("null_context", torch.zeros(1, config.null_tokens, config.width))
 
@@ -131,13 +134,16 @@ class FaceXNetwork(nn.Module):
     ) -> Tensor:
         """One pass of the UNet: latent (B, C, h, w) in the network's precision -> what it predicts, of the same shape.
 
-        embedding: `time_embedding` of the timestep, where it is known already; `timestep` is not looked at then.
+        channels: see `reference_channels`. embedding: `time_embedding` of the timestep, where it is known already;
+        `timestep` is not looked at then.
         """
         seen = latent if channels is None else torch.cat([latent, channels], dim=1)
         arguments = {"steering": steering}
         found: Tensor = self.unet(
             seen, timestep, None, timestep_cond=embedding, cross_attention_kwargs=arguments, return_dict=False
         )[0]
+        if self.config.residual and channels is not None:
+            found = found + channels[:, : found.shape[1]]
         return found
 
     def predictor(

@@ -1,0 +1,92 @@
+"""From a recipe and a folder of people to trained weights: what `facex train facex` does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from facexcli.errors import UsageError, unknown_name
+from facexcli.events import Informed, Warned
+from facexcli.train.begin import chosen_config, first_network
+from facexcli.train.facex import PUBLIC, TrainableFaceX, freeze
+from facexcli.train.loop import STATE, TrainingOptions, train
+from facexcli.train.prepare import Preparation, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from facexcli.engines.facex.config import FaceXConfig
+    from facexcli.events import Reporter
+    from facexcli.train.loop import TrainingResult
+    from facexcli.train.recipe import TrainingRecipe
+
+LAST = "last.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a training finds and leaves things. prepared: analysed faces. init: see `first_network`. also_judge: a
+    folder of other people to judge by."""
+
+    data: Path
+    out: Path
+    prepared: Path
+    init: Path | None = None
+    also_judge: Path | None = None
+
+
+def run_training(
+    recipe: TrainingRecipe,
+    places: Places,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    public: Collection[str] = (),
+    limit: int | None = None,
+    workers: int = 2,
+    device: str = "auto",
+) -> TrainingResult:
+    """Prepare, begin or take up again, and train. Raises UsageError, and what `prepare`, `first_network`, `train` do.
+
+    resume: with the state of OUT where it is there, else with its last weights and an optimizer that begins anew.
+    public: see `freeze`. limit: of files. workers: processes that prepare.
+    """
+    started_s = time.monotonic()
+    config = chosen_config(recipe.config, recipe.network)
+    _check_public(config, public)
+    recipe = recipe.settled(embedded=config.perception == "embedded")
+    how = Preparation(recipe.views, recipe.frames, limit, workers)
+    faces = prepare(places.data, places.prepared, config, how, reporter)
+    others = None
+    if places.also_judge is not None:
+        others = prepare(places.also_judge, places.prepared / "also-judge", config, replace(how, limit=None), reporter)
+    reporter.emit(Informed(f"extractors: {', '.join(faces.index.extractors)}"))
+    anew = resume and not (places.out / STATE).is_file()
+    if anew:
+        reporter.emit(Warned(f"{places.out / STATE} is not there: on with the last weights, and a new optimizer"))
+    network = first_network(config, places.out / LAST if anew else places.init, places.out, recipe.seed)
+    freeze(network, public)
+    assert recipe.task is not None and recipe.outside is not None and recipe.lr is not None
+    trainable = TrainableFaceX(
+        network, faces, recipe.task, recipe.outside, sorted(set(public)), recipe.reference, recipe.augment,
+        recipe.drop, recipe.half, others,
+    )  # fmt: skip
+    if trainable.judged_by_learned:
+        reporter.emit(Warned(f"{places.data}: one file is too little to hold somebody out: what is learned is judged"))
+    left = None if recipe.minutes is None else recipe.minutes - (time.monotonic() - started_s) / 60
+    options = TrainingOptions(
+        recipe.steps, recipe.batch_size, recipe.accumulate, recipe.lr, ema_decay=recipe.ema, seed=recipe.seed,
+        minutes=left, validate_every=recipe.validate_every, resume=resume, anew=anew, device=device,
+        told=f"{config.name}, {recipe.told}",
+    )  # fmt: skip
+    return train(trainable, places.out, options, reporter)
+
+
+def _check_public(config: FaceXConfig, public: Collection[str]) -> None:
+    for name in public:
+        if name not in PUBLIC:
+            raise unknown_name("part", name, PUBLIC)
+        if config.perception == "embedded":
+            raise UsageError(f"--train {name}: {config.name!r} has no public parts", "it is trained whole anyway")
