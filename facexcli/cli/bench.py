@@ -14,6 +14,7 @@ import typer
 from facexcli.cli.bench_batch import bench_batch
 from facexcli.cli.bench_compare import bench_compare
 from facexcli.cli.bench_resume import bench_resume
+from facexcli.cli.bench_train import bench_train
 from facexcli.cli.console import print_json, print_result
 from facexcli.errors import UsageError, unknown_name
 from facexcli.settings import DtypeName
@@ -53,6 +54,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group.command("batch")(bench_batch)
     group.command("compare")(bench_compare)
     group.command("engine")(bench_engine)
+    group.command("train")(bench_train)
     group.command("provenance")(bench_provenance)
     group.command("occlusion")(bench_occlusion)
     app.add_typer(group, name="bench", rich_help_panel=panel)

@@ -23,7 +23,7 @@ def chosen_config(named: str, changes: Mapping[str, Any] | None = None) -> FaceX
     path = Path(named)
     try:
         values = tomllib.loads(path.read_text("utf-8")) if path.suffix == ".toml" else config_named(named).model_dump()
-        return FaceXConfig.model_validate(_changed(values, changes or {}))
+        return FaceXConfig.model_validate(changed(values, changes or {}))
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "it"
@@ -35,13 +35,13 @@ def chosen_config(named: str, changes: Mapping[str, Any] | None = None) -> FaceX
         ) from error
 
 
-def _changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are changed key by key."""
-    changed = dict(values)
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with `changes`; what is a table in both is changed key by key."""
+    merged = dict(values)
     for name, value in changes.items():
-        own = changed.get(name)
-        changed[name] = _changed(own, value) if isinstance(own, dict) and isinstance(value, dict) else value
-    return changed
+        own = merged.get(name)
+        merged[name] = changed(own, value) if isinstance(own, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) -> FaceXNetwork:

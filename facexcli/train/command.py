@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facexcli.engines.facex.config import FaceXConfig
+    from facexcli.engines.facex.model import FaceXNetwork
     from facexcli.events import Reporter
     from facexcli.train.loop import TrainingResult
     from facexcli.train.recipe import TrainingRecipe
+    from facexcli.train.shards import PreparedFaces
 
 LAST = "last.safetensors"
 
@@ -57,31 +59,56 @@ def run_training(
     config = chosen_config(recipe.config, recipe.network)
     _check_public(config, public)
     recipe = recipe.settled(embedded=config.perception == "embedded")
-    how = Preparation(recipe.views, recipe.frames, limit, workers)
-    faces = prepare(places.data, places.prepared, config, how, reporter)
-    others = None
-    if places.also_judge is not None:
-        others = prepare(places.also_judge, places.prepared / "also-judge", config, replace(how, limit=None), reporter)
+    faces, others = prepared_faces(recipe, config, places, reporter, limit, workers)
     reporter.emit(Informed(f"extractors: {', '.join(faces.index.extractors)}"))
     anew = resume and not (places.out / STATE).is_file()
     if anew:
         reporter.emit(Warned(f"{places.out / STATE} is not there: on with the last weights, and a new optimizer"))
     network = first_network(config, places.out / LAST if anew else places.init, places.out, recipe.seed)
     freeze(network, public)
-    assert recipe.task is not None and recipe.outside is not None and recipe.lr is not None
-    trainable = TrainableFaceX(
-        network, faces, recipe.task, recipe.outside, sorted(set(public)), recipe.reference, recipe.augment,
-        recipe.drop, recipe.half, others,
-    )  # fmt: skip
+    trainable = trainable_of(recipe, network, faces, others, public)
     if trainable.judged_by_learned:
         reporter.emit(Warned(f"{places.data}: one file is too little to hold somebody out: what is learned is judged"))
     left = None if recipe.minutes is None else recipe.minutes - (time.monotonic() - started_s) / 60
+    assert recipe.lr is not None
     options = TrainingOptions(
         recipe.steps, recipe.batch_size, recipe.accumulate, recipe.lr, ema_decay=recipe.ema, seed=recipe.seed,
         minutes=left, validate_every=recipe.validate_every, resume=resume, anew=anew, device=device,
         told=f"{config.name}, {recipe.told}",
     )  # fmt: skip
     return train(trainable, places.out, options, reporter)
+
+
+def prepared_faces(
+    recipe: TrainingRecipe,
+    config: FaceXConfig,
+    places: Places,
+    reporter: Reporter,
+    limit: int | None = None,
+    workers: int = 2,
+) -> tuple[PreparedFaces, PreparedFaces | None]:
+    """The faces of the data, and those to judge by besides. Raises what `prepare` does."""
+    how = Preparation(recipe.views, recipe.frames, limit, workers)
+    faces = prepare(places.data, places.prepared, config, how, reporter)
+    if places.also_judge is None:
+        return faces, None
+    others = prepare(places.also_judge, places.prepared / "also-judge", config, replace(how, limit=None), reporter)
+    return faces, others
+
+
+def trainable_of(
+    recipe: TrainingRecipe,
+    network: FaceXNetwork,
+    faces: PreparedFaces,
+    others: PreparedFaces | None = None,
+    public: Collection[str] = (),
+) -> TrainableFaceX:
+    """The network as a recipe, in which nothing is left open, has it trained and judged."""
+    assert recipe.task is not None and recipe.outside is not None
+    return TrainableFaceX(
+        network, faces, recipe.task, recipe.outside, sorted(set(public)), recipe.reference, recipe.augment,
+        recipe.drop, recipe.half, others,
+    )  # fmt: skip
 
 
 def _check_public(config: FaceXConfig, public: Collection[str]) -> None:

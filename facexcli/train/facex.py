@@ -121,7 +121,7 @@ class TrainableFaceX:
         for recipe, share in TASKS[self._task].items():
             samples = judged.samples(recipe, self._swap_reference)
             losses += [share * loss for loss in self._losses(samples, device)]
-            made = self.reconstructed(samples)
+            made = self._reconstructed(samples)
             name = recipe.replace("-", "_")
             values[f"{name}_psnr"] = _mean_psnr(made, samples)
             values[f"{name}_psnr_fill"] = _mean_psnr([_filled(each) for each in samples], samples)
@@ -129,12 +129,23 @@ class TrainableFaceX:
         return Verdict({"loss": len(TASKS[self._task]) * float(np.mean(losses)), "psnr": score, **values}, score)
 
     @torch.no_grad()
+    def psnr(self, steps: int) -> dict[str, float]:
+        """Of reconstructions of held-out faces in so many steps, in dB, by assembly."""
+        judged = {recipe: self._judged.samples(recipe, self._swap_reference) for recipe in TASKS[self._task]}
+        return {recipe: _mean_psnr(self._reconstructed(found, steps), found) for recipe, found in judged.items()}
+
+    def psnr_plain(self) -> dict[str, float]:
+        """Of the reference as it is, by assembly."""
+        judged = {recipe: self._judged.samples(recipe, self._swap_reference) for recipe in TASKS[self._task]}
+        return {recipe: _mean_psnr([each.reference.rgb for each in found], found) for recipe, found in judged.items()}
+
+    @torch.no_grad()
     def grid(self) -> Array:
         """A row a held-out file; for each assembly: source, inpainting reference, result and target."""
         columns: list[Array] = []
         for recipe in TASKS[self._task]:
             samples = self._judged.samples(recipe, self._swap_reference)[:_SHOWN_FILES]
-            made = self.reconstructed(samples)
+            made = self._reconstructed(samples)
             for pictures in (
                 [each.source.rgb for each in samples], [each.reference.rgb for each in samples],
                 made, [each.target.rgb for each in samples],
@@ -214,7 +225,7 @@ class TrainableFaceX:
         ]
         return joined([*picked, self.network.inpainting_tokens(batch["reference"])])
 
-    def reconstructed(self, samples: Sequence[Sample], steps: int | None = None) -> list[Array]:
+    def _reconstructed(self, samples: Sequence[Sample], steps: int | None = None) -> list[Array]:
         """What is sampled for each, uint8 (S, S, 3), as the engine would: from fixed noise, held on the canvas.
 
         steps: of the sampler; as configured by default.

@@ -34,7 +34,8 @@ class TrainingRecipe(BaseModel):
 
     config: a name, or a TOML file. network: fields of `FaceXConfig` that are other than there. drop: share of samples
     whose conditions are taken away, for guidance; 1 trains a network that is told nothing but its reference. minutes:
-    of a run, preparation included. half: weights are written in half precision.
+    of a run, preparation included. half: weights are written in half precision. variants: by name, what others have in
+    the place of this one's keys (`facex bench train`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +58,7 @@ class TrainingRecipe(BaseModel):
     minutes: float | None = Field(default=None, ge=0)
     validate_every: int = Field(default=500, ge=1)
     half: bool = False
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("task")

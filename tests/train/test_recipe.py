@@ -111,3 +111,31 @@ def test_a_training_goes_on_with_its_weights_in_half_precision_alone(
     assert after[: len(before)] == before and [row["step"] for row in after] == [0, 2, 3]
     told: dict[str, Any] = json.loads((out / "progress.json").read_text("utf-8"))
     assert (told["step"], told["samples"]) == (3, 6)
+
+
+def test_variants_are_trained_side_by_side_once(
+    people: Path, prepared_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "mine.toml", tmp_path / "variants"
+    recipe.write_text(
+        'config = "tiny"\nviews = 2\nbatch_size = 2\nsteps = 1\ntask = "swap"\nreference = "paste"\ndrop = 0\n'
+        "[network]\nresidual = true\n[variants.blind]\ndrop = 1.0\n[variants.late.network]\nsteps = 3\n",
+        "utf-8",
+    )
+    arguments = [
+        "bench", "train", "--recipe", str(recipe), "--data", str(people), "--out", str(out), "--prepared",
+        str(prepared_folder), "--device", "cpu", "--only", "base", "--only", "blind",
+    ]  # fmt: skip
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows.keys() == {"base", "blind"} and rows["base"]["steps"] == 1
+    assert rows["base"]["plain"] == rows["blind"]["plain"] and rows["base"]["psnr"].keys() == {"1", "2", "4"}
+    assert abs(rows["base"]["psnr"]["1"]["swap"] - rows["base"]["plain"]["swap"]) < 0.5  # what it learned in a step
+    assert load_checkpoint(out / "base" / "last.safetensors").config.residual
+    written = (out / "base" / "last.safetensors").stat().st_mtime_ns
+    assert main(arguments) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table] == ["variant", "base", "blind", "no"]
+    assert (out / "base" / "last.safetensors").stat().st_mtime_ns == written
+    assert main([*arguments, "--only", "bleind"]) == 2
+    assert "did you mean 'blind'" in capsys.readouterr().err
