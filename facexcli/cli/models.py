@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from facexcli.cli.console import VOICE, print_json, print_result, reporting
-from facexcli.errors import WeightsError
+from facexcli.errors import OutputError, UsageError, WeightsError
 from facexcli.events import Informed
 from facexcli.weights.catalog import EMBEDDED, Entry, catalog, entry
 from facexcli.weights.store import Store
@@ -22,6 +23,7 @@ def register(app: typer.Typer, panel: str) -> None:
     group = typer.Typer(help=_HELP, rich_markup_mode="rich")
     for name, command in (
         ("list", list_models), ("pull", pull), ("verify", verify), ("remove", remove), ("path", path), ("add", add),
+        ("export", export),
     ):  # fmt: skip
         group.command(name)(command)
     app.add_typer(group, name="models", rich_help_panel=panel)
@@ -146,6 +148,36 @@ def path(name: Name) -> None:
     store = Store()
     for file in entry(name).files:
         print_result(str(store.path(name, file)))
+
+
+def export(
+    weights: Annotated[Path, typer.Argument(metavar="FILE", help="a checkpoint of FaceX, compact or tiny")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="the file to write")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+) -> None:
+    """Write a trained FaceX network as ONNX, to be run by onnxruntime alone.
+
+    What comes out is a file for --weights, on machines without torch too; steps
+    and sampler (dpm++, ddim) are still chosen there.
+
+    Example:
+      facex models export net/best.safetensors -o net.onnx
+      facex swap src.jpg in.mp4 -o out.mp4 --engine facex --weights net.onnx
+    """
+    if output.suffix.lower() != ".onnx":
+        raise UsageError(f"{output}: exported networks are .onnx files", f"write -o {output.with_suffix('.onnx')}")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} is there already", "name another file, or add --overwrite")
+    if find_spec("torch") is None or find_spec("diffusers") is None:
+        raise UsageError("exporting needs torch and diffusers", "pip install 'facexcli[diffusion]'")
+    from facexcli.engines.facex.checkpoint import load_checkpoint
+    from facexcli.engines.facex.export import export_network
+    from facexcli.engines.facex.graph_file import check_exportable
+
+    network = load_checkpoint(weights)
+    check_exportable(network.config)
+    export_network(network, output)
+    print_result(f"{output}: FaceX {network.config.name}, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _companions(item: Entry) -> tuple[str, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from facexcli.diffusion.fuse import add_noise
 from facexcli.diffusion.schedule import signal_levels
@@ -14,10 +12,10 @@ from facexcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from facexcli.diffusion.fuse import MaskedFusion
+    from facexcli.diffusion.fuse import MaskedFusion, Values
     from facexcli.diffusion.schedule import SamplingPlan
 
-    Predict = Callable[[Tensor, Tensor], Tensor]
+    Predict = Callable[[Values, Values], Values]
     """(latent (B, C, h, w), timestep (), on the CPU) -> what the network predicts, (B, C, h, w)."""
 
 
@@ -29,7 +27,7 @@ class Start:
     is walked; 1 forgets the latent, 0 returns it.
     """
 
-    latent: Tensor
+    latent: Values
     strength: float
 
     def __post_init__(self) -> None:
@@ -40,10 +38,11 @@ class Start:
 def sample(
     predict: Predict,
     plan: SamplingPlan,
-    noise: Tensor,
+    noise: Values,
     fusion: MaskedFusion | None = None,
     start: Start | None = None,
-) -> Tensor:
+    scheduler: Any = None,
+) -> Values:
     """Walk from noise to a clean latent, (B, C, h, w). Pure: nothing of one sampling is left for the next.
 
     Args:
@@ -52,10 +51,11 @@ def sample(
         noise: standard normal, (B, C, h, w).
         fusion: holds what is outside of a mask on the canvas, after each step.
         start: begin at a known latent. Raises UsageError with PNDM, whose first two steps belong together.
+        scheduler: a fresh one with its timesteps set, in the place of the plan's, which is torch's.
     """
     if start is not None and plan.sampler == "pndm":
         raise UsageError("sampler 'pndm' cannot start from the previous frame", "use dpm++ or ddim with --temporal")
-    scheduler = plan.scheduler()  # its numbers stay on the CPU: no step waits for the device to tell one
+    scheduler = scheduler or plan.scheduler()  # its numbers stay on the CPU: no step waits for the device to tell one
     levels, timesteps = signal_levels(scheduler), scheduler.timesteps
     first = 0 if start is None else len(timesteps) - round(start.strength * len(timesteps))
     latent = noise if start is None or not first else add_noise(start.latent, noise, levels[first - 1])
@@ -71,7 +71,7 @@ def sample(
     return latent
 
 
-def noise_in(latent: Tensor, clean: Tensor, signal_level: float) -> Tensor:
+def noise_in(latent: Values, clean: Values, signal_level: float) -> Values:
     """The noise that makes `latent` out of a clean one at abar = `signal_level`: DDPM, eq. 4, solved for it."""
     return (latent - float(signal_level**0.5) * clean) / float((1 - signal_level) ** 0.5)
 
@@ -84,7 +84,7 @@ def guided(predict: Predict, predict_null: Predict, guidance: float) -> Predict:
     if guidance == 1:
         return predict
 
-    def both(latent: Tensor, timestep: Tensor) -> Tensor:
+    def both(latent: Values, timestep: Values) -> Values:
         null = predict_null(latent, timestep)
         return null + guidance * (predict(latent, timestep) - null)
 

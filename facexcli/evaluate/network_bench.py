@@ -20,15 +20,16 @@ from facexcli.device import choose_device
 from facexcli.diffusion.schedule import SamplingPlan
 from facexcli.engines.facex.config import FaceXConfig, config_named
 from facexcli.engines.facex.cost import Clock, flop_of_stages, measured_flops
-from facexcli.engines.facex.execution import Execution, Layout, choose_dtype, made_faces, made_inputs
+from facexcli.engines.facex.execution import Execution, Layout, choose_dtype
 from facexcli.engines.facex.model import FaceXNetwork
+from facexcli.engines.facex.running import made_faces, made_inputs
 from facexcli.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from facexcli.engines.facex.execution import Given
-    from facexcli.engines.facex.model import FaceTensors
+    from facexcli.engines.facex.ford import FaceFacts
+    from facexcli.engines.facex.running import Given
     from facexcli.settings import DtypeName
 
 _CUDA_BATCH = 4
@@ -161,7 +162,7 @@ def _run(execution: Execution, faces: int) -> NetworkRun:
     return NetworkRun(mode, stages, wall_ms, peak, first_s, "; ".join(execution.doubts))
 
 
-def _laps_s(execution: Execution, people: FaceTensors, picked: Given) -> Mapping[str, float]:
+def _laps_s(execution: Execution, people: Sequence[FaceFacts], picked: Given) -> Mapping[str, float]:
     """Seconds of each stage, for a batch."""
     names: list[str] = []
     clock = Clock(execution.layout.device)
@@ -180,7 +181,7 @@ def _laps_s(execution: Execution, people: FaceTensors, picked: Given) -> Mapping
     return found
 
 
-def _wall_ms(execution: Execution, people: FaceTensors, picked: Given, rounds: int) -> float:
+def _wall_ms(execution: Execution, people: Sequence[FaceFacts], picked: Given, rounds: int) -> float:
     """Of a face, with as many callers as there are in a render."""
 
     def once(_: int) -> None:

@@ -86,8 +86,10 @@ def shared_sessions() -> Sessions:
     return Sessions()
 
 
-def load_session(path: Path, providers: Sequence[str]) -> Any:
+def load_session(path: Path, providers: Sequence[str], content: bytes | None = None) -> Any:
     """A session of onnxruntime. `providers` are its names; a device that is not the first has its number after a colon.
+
+    content: a graph that was taken out of the file, in its place.
 
     Raises WeightsError for a file that is no graph, DeviceError for providers that do not start.
     """
@@ -103,7 +105,7 @@ def load_session(path: Path, providers: Sequence[str]) -> Any:
     options.log_severity_level = 3  # what matters is raised
     numbered = [(name, {"device_id": number} if number else {}) for name, number in named]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=numbered)
+        session = onnxruntime.InferenceSession(content or str(path), options, providers=numbered)
     except Exception as error:  # onnxruntime has no common class of its own
         raise WeightsError(f"{path}: onnxruntime cannot load it: {error}", "pull it again") from error
     if session.get_providers()[0] != named[0][0]:  # it goes on with the next one, and only logs it

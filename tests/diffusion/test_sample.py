@@ -12,6 +12,7 @@ from facexcli.diffusion.fuse import MaskedFusion, add_noise, latent_mask  # noqa
 from facexcli.diffusion.noise import track_noise  # noqa: E402
 from facexcli.diffusion.sample import Start, guided, sample  # noqa: E402
 from facexcli.diffusion.schedule import SamplingPlan, noise_schedule, signal_levels  # noqa: E402
+from facexcli.diffusion.solver import ArraySolver  # noqa: E402
 from facexcli.errors import UsageError  # noqa: E402
 
 MEAN, SPREAD = 0.7, 0.4
@@ -147,3 +148,44 @@ def test_what_cannot_be_sampled_is_refused() -> None:
         sample(Gaussian(SamplingPlan()), SamplingPlan("pndm"), latent, start=Start(latent, 0.5))
     with pytest.raises(ValueError, match="strength"):
         Start(latent, 1.5)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize(("sampler", "karras"), [("dpm++", True), ("dpm++", False), ("ddim", False)])
+@pytest.mark.parametrize("steps", [1, 2, 3, 6, 7, 15, 33])
+@pytest.mark.parametrize("strength", [None, 0.5])
+def test_arrays_are_walked_as_tensors_are(
+    sampler: str, karras: bool, steps: int, prediction: str, strength: float | None
+) -> None:
+    """Whatever a network answers: the solver of numpy is diffusers' own, with a canvas and from a start too."""
+    plan = SamplingPlan(sampler, steps, karras, prediction)  # type: ignore[arg-type]
+    random = np.random.default_rng(0)
+    noise, canvas, begun = random.standard_normal((3, 1, 2, 4, 4), np.float32)
+    mask = random.integers(0, 2, (1, 1, 4, 4)).astype(np.float32)
+    weights = random.standard_normal((4, 4), np.float32) / 2
+    seen: list[list[int]] = [[], []]
+
+    def by_torch(latent: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        seen[0].append(int(timestep))
+        return latent @ torch.from_numpy(weights)
+
+    def by_numpy(latent: np.ndarray, timestep: int) -> np.ndarray:
+        seen[1].append(int(timestep))
+        return np.asarray(latent @ weights)
+
+    tensors = [torch.from_numpy(each) for each in (noise, canvas, begun, mask)]
+    expected = sample(
+        by_torch, plan, tensors[0], MaskedFusion(tensors[3], tensors[1], tensors[0]),
+        None if strength is None else Start(tensors[2], strength),
+    )  # fmt: skip
+    found = sample(
+        by_numpy, plan, noise, MaskedFusion(mask, canvas, noise),
+        None if strength is None else Start(begun, strength), ArraySolver(plan),
+    )  # fmt: skip
+    assert seen[0] == seen[1] and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_pndm_is_left_to_torch() -> None:
+    with pytest.raises(UsageError, match="torch"):
+        ArraySolver(SamplingPlan("pndm", 4))

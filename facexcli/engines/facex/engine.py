@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from facexcli.engines.facex.config import FaceXConfig
     from facexcli.engines.facex.render import FaceXRenderer, FaceXState
+    from facexcli.engines.facex.running import Running
     from facexcli.recipes import Attribute
     from facexcli.types import Crop, EditRequest, Motion, Patch, TemplateName
 
@@ -40,18 +42,27 @@ class FaceXEngine:
     def configure(self, options: EngineOptions) -> None:
         """See `Configurable.configure`. Reads the configuration of `--weights`, and not the weights yet.
 
-        Raises UsageError without torch, WeightsError for weights that are not there or no checkpoint.
+        Raises UsageError without torch, or for what an exported network cannot do, WeightsError for weights that are
+        not there or no checkpoint.
         """
         weights = _weights(options)
         options.check_amounts("facex", ())
-        from facexcli.engines.facex.backbone import check_unet, checkpoint_of, unet_place
-        from facexcli.engines.facex.checkpoint import read_config
-        from facexcli.engines.facex.render import default_batch
+        if is_graph(weights):
+            from facexcli.engines.facex.graph_execution import check_options
+            from facexcli.engines.facex.graph_file import read_graph_config
 
-        config = read_config(checkpoint_of(weights))
-        if options.unet is not None:
-            check_unet(config, unet_place(options.unet))
-        self.spec = _spec((config.size_px,), default_batch(options))
+            check_options(options)
+            config = read_graph_config(weights)
+            self.spec = replace(_spec((config.size_px,)), extras=("onnx",), checks_device=True)
+        else:
+            from facexcli.engines.facex.backbone import check_unet, checkpoint_of, unet_place
+            from facexcli.engines.facex.checkpoint import read_config
+            from facexcli.engines.facex.running import default_batch
+
+            config = read_config(checkpoint_of(weights))
+            if options.unet is not None:
+                check_unet(config, unet_place(options.unet))
+            self.spec = _spec((config.size_px,), default_batch(options))
         self._options, self._config = options, config
 
     @property
@@ -96,24 +107,43 @@ class FaceXEngine:
     def _opened(self) -> FaceXRenderer:
         with self._lock:
             if self._renderer is None:
-                weights = _weights(self._options)
-                from facexcli.engines.facex.backbone import load_network
                 from facexcli.engines.facex.render import FaceXRenderer
 
-                self._renderer = FaceXRenderer(load_network(weights, self._options.unet), self._options)
+                self._renderer = FaceXRenderer(_run_by(_weights(self._options), self._options), self._options)
             return self._renderer
+
+
+def is_graph(weights: Path) -> bool:
+    """Whether a file was exported, and is run by onnxruntime."""
+    return weights.suffix.lower() == ".onnx"
 
 
 def _weights(options: EngineOptions) -> Path:
     """What `--weights` names. Nothing is guessed: untrained weights would answer too, with noise."""
-    if find_spec("torch") is None or find_spec("diffusers") is None:
-        raise UsageError("engine 'facex' needs torch and diffusers", "pip install 'facexcli[diffusion]'")
+    exported = options.weights is not None and is_graph(options.weights)
+    if not exported and (find_spec("torch") is None or find_spec("diffusers") is None):
+        raise UsageError(
+            "engine 'facex' needs torch and diffusers",
+            "pip install 'facexcli[diffusion]'; exported networks (.onnx) need onnxruntime alone",
+        )
     if options.weights is None:
         raise WeightsError(
             "engine 'facex' has no weights: nobody has published any",
             "train them with `facex train facex`, and name them with --weights FILE",
         )
     return options.weights
+
+
+def _run_by(weights: Path, options: EngineOptions) -> Running:
+    """The network of `weights` with whatever runs it."""
+    if is_graph(weights):
+        from facexcli.engines.facex.graph_execution import open_graph_execution
+
+        return open_graph_execution(weights, options)
+    from facexcli.engines.facex.backbone import load_network
+    from facexcli.engines.facex.execution import open_execution
+
+    return open_execution(load_network(weights, options.unet), options)
 
 
 def _spec(sizes_px: tuple[int, ...], batch: int = 1) -> EngineSpec:

@@ -16,21 +16,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from facexcli.device import choose_device
 from facexcli.diffusion.fuse import MaskedFusion, latent_mask
 from facexcli.diffusion.sample import Start, sample
 from facexcli.engines.facex.compiled import compiled, in_words
-from facexcli.engines.facex.config import MOTION_SIZES, REGIONS
-from facexcli.engines.facex.model import FaceTensors, Tokens, joined
-from facexcli.errors import UsageError
+from facexcli.engines.facex.ford import face_tensors
+from facexcli.engines.facex.model import joined
+from facexcli.engines.facex.running import Given, default_batch, made_inputs, no_room, planned
+from facexcli.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from facexcli.diffusion.schedule import SamplingPlan
-    from facexcli.engines.facex.config import FaceXConfig
+    from facexcli.engines.base import EngineOptions
     from facexcli.engines.facex.controller import Steering
-    from facexcli.engines.facex.model import FaceXNetwork
+    from facexcli.engines.facex.ford import FaceFacts
+    from facexcli.engines.facex.model import FaceTensors, FaceXNetwork, Tokens
     from facexcli.settings import DtypeName
+    from facexcli.types import Array
 
 Result = TypeVar("Result")
 
@@ -52,42 +56,6 @@ def choose_dtype(device: torch.device, wanted: DtypeName) -> torch.dtype:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a batch is sampled from.
-
-    On the host: pictures uint8 (B, S, S, 3), masks float32 (B, 1, S, S) in 0..1, noise float32 (B, C, h, w). On the
-    device: context (B, N, width), the tokens that the recipe picks. `reference` is I_R and `hole` where it was cut out;
-    `canvas` and `edited` are for masked fusion, None where all of the picture is made anew; `start` is the picture to
-    set out from, and `strength` how much of the way there is then to go.
-    """
-
-    context: Tensor
-    reference: Tensor
-    hole: Tensor
-    noise: Tensor
-    canvas: Tensor | None = None
-    edited: Tensor | None = None
-    start: Tensor | None = None
-    strength: float = 1.0
-
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Given:
-        """With everything changed that is on the host."""
-
-        def changed(values: Tensor | None) -> Tensor | None:
-            return None if values is None else change(values)
-
-        return replace(
-            self,
-            reference=change(self.reference),
-            hole=change(self.hole),
-            noise=change(self.noise),
-            canvas=changed(self.canvas),
-            edited=changed(self.edited),
-            start=changed(self.start),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Layout:
     """How a network is run. batch: faces at once; a smaller number of them is filled up. guidance: see `guided`."""
 
@@ -99,7 +67,7 @@ class Layout:
 
 
 class Execution:
-    """A network in its layout. Several threads may call.
+    """A network in its layout, run by torch. Several threads may call.
 
     What is not a plain network on a CPU is run in one thread of its own, which CUDA graphs belong to, and which begins
     a batch while its callers wait for the one before.
@@ -107,6 +75,8 @@ class Execution:
     doubts: why it is not run as it was asked to be. observe: is told when a part of the work has been asked for, by its
     name in `cost.flop_of_stages`, and `copies` for what goes from and to the host.
     """
+
+    out_of_memory: tuple[type[Exception], ...] = (torch.OutOfMemoryError,)
 
     def __init__(self, network: FaceXNetwork, plan: SamplingPlan, layout: Layout) -> None:
         """Raises torch.OutOfMemoryError where the network itself does not fit."""
@@ -129,6 +99,10 @@ class Execution:
     @property
     def batch(self) -> int:
         return self.layout.batch
+
+    @property
+    def place(self) -> str:
+        return str(self.layout.device)
 
     def precise(self) -> Execution:
         """The same network in full precision, a face at a time, as it is."""
@@ -162,19 +136,24 @@ class Execution:
         if self._thread is not None:
             self._thread.shutdown()
 
-    def tokens(self, faces: FaceTensors) -> list[Tokens]:
-        """The adapted tokens of faces on the host, one by one, made in batches of the layout's size."""
-        found: list[Tokens] = []
-        for start in range(0, len(faces.rgb), self.batch):
-            chosen = faces.mapped(lambda values, start=start: values[start : start + self.batch])  # type: ignore[misc]
+    def tokens(self, faces: Sequence[FaceFacts]) -> list[Mapping[str, Tensor]]:
+        """The adapted tokens of faces one by one, on the device, made in batches of the layout's size."""
+        found: list[Mapping[str, Tensor]] = []
+        for start in range(0, len(faces), self.batch):
+            chosen = face_tensors(faces[start : start + self.batch])
             made = self._alone(self._tokens_of, chosen.mapped(self._ready))
-            found += [made.row(row) for row in range(len(chosen.rgb))]
+            found += [made.row(row).parts for row in range(len(chosen.rgb))]
         return found
 
-    def sampled(self, given: Given) -> Tensor:
-        """The pictures (B, 3, S, S) in -1..1, float32, on the CPU."""
-        finished = self._alone(self._begun, given.mapped(self._ready))
-        return finished()[: len(given.reference)]
+    def context(self, rows: Sequence[Sequence[Tensor]]) -> Tensor:
+        """See `Running.context`: (B, N, width) on the device."""
+        return torch.cat([joined(row) for row in rows])
+
+    def sampled(self, given: Given) -> Array:
+        """The pictures (B, 3, S, S) in -1..1, float32."""
+        tensors = given.mapped(lambda values: self._ready(torch.from_numpy(values)))
+        finished = self._alone(self._begun, tensors)
+        return finished()[: len(given.reference)].numpy()
 
     def denoise(
         self, latent: Tensor, timestep: Tensor, steering: Steering, channels: Tensor | None, embedding: Tensor | None
@@ -242,7 +221,8 @@ class Execution:
             start = Start(self._encode(given.start).float(), given.strength)
         self.observe("encode")
         predict = network.predictor(steering, channels, self.layout.guidance, null, self)
-        return sample(predict, self.plan, noise, fusion, start)
+        found: Tensor = sample(predict, self.plan, noise, fusion, start)
+        return found
 
     def _null_steering(self, count: int) -> Steering:
         """Made once: it is the same for every face."""
@@ -285,28 +265,6 @@ class Execution:
         return waited
 
 
-def made_faces(config: FaceXConfig, count: int) -> FaceTensors:
-    """Faces of noise, for a network to be run on where the answer does not matter."""
-    random, size = torch.Generator().manual_seed(1), config.size_px
-    return FaceTensors(
-        torch.rand(count, 3, size, size, generator=random) * 2 - 1,
-        torch.rand(count, len(REGIONS), size, size, generator=random),
-        torch.randn(count, *config.identity_shape, generator=random),
-        {name: torch.randn(count, numbers, generator=random) for name, numbers in MOTION_SIZES.items()},
-    )
-
-
-def made_inputs(execution: Execution) -> Given:
-    """A batch of noise to sample from, with a canvas to be held on."""
-    config, count, random = execution.config, execution.batch, torch.Generator().manual_seed(2)
-    rows = execution.tokens(made_faces(config, count))
-    context = torch.cat([joined(list(row.parts.values())) for row in rows])
-    picture = torch.randint(0, 256, (count, config.size_px, config.size_px, 3), generator=random, dtype=torch.uint8)
-    mask = torch.rand(count, 1, config.size_px, config.size_px, generator=random).round()
-    noise = torch.randn(count, config.latent_channels, config.latent_px, config.latent_px, generator=random)
-    return Given(context, picture, mask, noise, picture, mask)
-
-
 def _nobody(stage: str) -> None:
     """Where nobody observes."""
 
@@ -319,3 +277,26 @@ def _filled(values: Tensor, count: int) -> Tensor:
     """(B, ...) -> (count, ...), with the last row again and again; as it is where there are as many or more."""
     missing = count - len(values)
     return values if missing <= 0 else torch.cat([values, values[-1:].expand(missing, *values.shape[1:])])
+
+
+def open_execution(network: FaceXNetwork, options: EngineOptions) -> Execution:
+    """A network as a run's options want it.
+
+    Raises UsageError and DeviceError for a precision or a device that cannot be, or that has too little memory,
+    WeightsError for guidance by a checkpoint that does not carry what it needs.
+    """
+    config = network.config
+    if options.guidance != 1 and config.perception == "paper" and not network.null_context.any():
+        raise WeightsError(
+            "--guidance needs the answer of Stable Diffusion's text encoder, and the checkpoint does not carry it",
+            "put text_encoder/ beside the checkpoint, or leave out --guidance",
+        )
+    device = torch.device(choose_device(options.device).name)
+    dtype, compiled = choose_dtype(device, options.dtype), options.compiled == "on"
+    layout = Layout(device, dtype, default_batch(options), options.guidance, compiled)
+    try:
+        execution = Execution(network, planned(config, options), layout)
+        execution.warm_up()
+    except torch.OutOfMemoryError as error:
+        raise no_room(str(device)) from error
+    return execution

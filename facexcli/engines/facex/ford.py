@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from facexcli.engines.facex.config import MOTION_SIZES
 from facexcli.engines.facex.gaze import GazeExtractor, IrisGaze
 from facexcli.engines.facex.identity import DlibIdentity, IdentityExtractor
-from facexcli.engines.facex.model import FaceTensors
 from facexcli.engines.facex.motion import LandmarkMotion, MotionExtractor
 from facexcli.engines.facex.parsing import LandmarkParser, RegionParser
 from facexcli.errors import WeightsError
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from facexcli.engines.facex.config import FaceXConfig
+    from facexcli.engines.facex.model import FaceTensors
     from facexcli.types import Array, Crop
 
 
@@ -70,7 +69,9 @@ def embedded_decomposer(config: FaceXConfig) -> Decomposer:
 
 
 def face_tensors(faces: Sequence[FaceFacts]) -> FaceTensors:
-    """Faces of one size as a batch, float32, on the CPU."""
+    """Faces of one size as a batch for torch, float32, on the CPU."""
+    from facexcli.engines.facex.model import FaceTensors
+
     return FaceTensors(
         picture_tensor([face.rgb for face in faces]),
         stacked([face.masks for face in faces]),
@@ -85,5 +86,7 @@ def picture_tensor(pictures: Sequence[Array]) -> Tensor:
 
 
 def stacked(arrays: Sequence[Array]) -> Tensor:
-    """Arrays of one shape as a batch, on the CPU."""
+    """Arrays of one shape as a batch for torch, on the CPU."""
+    import torch
+
     return torch.from_numpy(np.stack(arrays))

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
-from facexcli.device import choose_device
-from facexcli.diffusion.noise import track_noise
-from facexcli.diffusion.schedule import SamplingPlan
+from facexcli.diffusion.noise import drawn_noise
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, token_providers
-from facexcli.engines.facex.execution import Execution, Given, Layout, choose_dtype
 from facexcli.engines.facex.extractors import open_decomposer
-from facexcli.engines.facex.ford import face_tensors, stacked
-from facexcli.engines.facex.model import joined
-from facexcli.errors import DeviceError, NoFaceError, WeightsError
+from facexcli.engines.facex.running import Given, no_room
+from facexcli.errors import NoFaceError
 from facexcli.geometry.model3d import fit_pose, neutral_of
 from facexcli.types import Patch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from facexcli.engines.base import EngineOptions
     from facexcli.engines.facex.assemble import Reference
     from facexcli.engines.facex.ford import Decomposer, FaceFacts
-    from facexcli.engines.facex.model import FaceXNetwork, Tokens
+    from facexcli.engines.facex.running import Running
     from facexcli.recipes import Attribute
     from facexcli.types import Array, Crop, EditRequest, Motion
 
-_BATCH = 4
 _RIM = 0.06
 """Of the crop's side: how far a patch that moves fades into the picture around it."""
 _EDGE = 0.01
@@ -49,7 +43,7 @@ class FaceXState:
     """
 
     facts: FaceFacts
-    tokens: Tokens
+    tokens: Mapping[str, Any]
     neutral: Array | None
 
 
@@ -63,34 +57,16 @@ class _Job:
 
 
 class FaceXRenderer:
-    """A loaded network and all that works with it. Several threads may render at once."""
+    """A network that is run, and all that works with it. Several threads may render at once."""
 
-    def __init__(self, network: FaceXNetwork, options: EngineOptions, decomposer: Decomposer | None = None) -> None:
-        self.config = network.config
+    def __init__(self, running: Running, options: EngineOptions, decomposer: Decomposer | None = None) -> None:
+        self.config = running.config
         self._decompose = decomposer or open_decomposer(self.config)
-        if options.guidance != 1 and self.config.perception == "paper" and not network.null_context.any():
-            raise WeightsError(
-                "--guidance needs the answer of Stable Diffusion's text encoder, and the checkpoint does not carry it",
-                "put text_encoder/ beside the checkpoint, or leave out --guidance",
-            )
-        plan = SamplingPlan(
-            options.sampler,
-            options.steps or self.config.steps,
-            karras=options.sampler == "dpm++",
-            prediction=self.config.prediction,
-        )
-        device = torch.device(choose_device(options.device).name)
-        dtype, compiled = choose_dtype(device, options.dtype), options.compiled == "on"
-        layout = Layout(device, dtype, default_batch(options), options.guidance, compiled)
-        try:
-            self._execution = Execution(network, plan, layout)
-            self._execution.warm_up()
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(device) from error
-        self._precise: Execution | None = None
+        self._running = running
+        self._precise: Running | None = None
         self._lock = threading.Lock()
         self._swap_reference, self._temporal = options.swap_reference, options.temporal
-        self._sources: tuple[tuple[Crop, ...], FaceFacts, Tokens] | None = None
+        self._sources: tuple[tuple[Crop, ...], FaceFacts, Mapping[str, Any]] | None = None
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:
         """See `Engine.prepare`."""
@@ -114,17 +90,17 @@ class FaceXRenderer:
     def _rendered(self, jobs: list[_Job]) -> Iterator[tuple[_Job, Patch]]:
         done = 0
         while done < len(jobs):
-            batch = jobs[done : done + self._execution.batch]
+            batch = jobs[done : done + self._running.batch]
             yield from zip(batch, self._render_batch(batch), strict=True)
             done += len(batch)
 
     def close(self) -> None:
         """End what runs beside the caller."""
-        for execution in (self._execution, self._precise):
-            if execution is not None:
-                execution.close()
+        for running in (self._running, self._precise):
+            if running is not None:
+                running.close()
 
-    def _digested(self, sources: tuple[Crop, ...]) -> tuple[tuple[Crop, ...], FaceFacts, Tokens]:
+    def _digested(self, sources: tuple[Crop, ...]) -> tuple[tuple[Crop, ...], FaceFacts, Mapping[str, Any]]:
         """The most frontal still, with the mean identity of all: digested once for all tracks of a video."""
         with self._lock:
             known = self._sources
@@ -132,7 +108,7 @@ class FaceXRenderer:
                 frontal = min(sources, key=lambda crop: float(np.abs(fit_pose(crop.landmarks_px).angles_deg[:2]).sum()))
                 identity = np.mean([self._decompose.identity(crop) for crop in sources], axis=0)
                 facts = replace(self._decompose(frontal), identity=identity)
-                (tokens,) = self._execution.tokens(face_tensors([facts]))
+                (tokens,) = self._running.tokens([facts])
                 known = self._sources = (sources, facts, tokens)
             return known
 
@@ -164,22 +140,22 @@ class FaceXRenderer:
 
         Raises DeviceError where there is no room for a single one.
         """
-        batch = self._execution.batch
+        batch = self._running.batch
         if len(jobs) > batch:  # it has become smaller meanwhile
             parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
             return [patch for part in parts for patch in self._render_batch(part)]
         try:
             return self._render_at_once(jobs)
-        except torch.OutOfMemoryError as error:
+        except self._running.out_of_memory as error:
             if batch == 1:
-                raise _out_of_memory(self._execution.layout.device) from error
-        self._execution.shrink((batch + 1) // 2)  # few faces are filled up to a batch: it is what has to shrink
+                raise no_room(self._running.place) from error
+        self._running.shrink((batch + 1) // 2)  # few faces are filled up to a batch: it is what has to shrink
         return self._render_batch(jobs)
 
     def _render_at_once(self, jobs: list[_Job]) -> list[Patch]:
         """Those that came out as no number are made once more, by themselves."""
-        pictures = self._sampled(self._execution, jobs)
-        good = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
+        pictures = self._sampled(self._running, jobs)
+        good = [bool(np.isfinite(picture).all()) for picture in pictures]
         return [
             self._patch(job, picture) if fine else self._repeated(job)
             for job, picture, fine in zip(jobs, pictures, good, strict=True)
@@ -189,76 +165,60 @@ class FaceXRenderer:
         """A frame that came out as no number, in full precision; the canvas with a warning if that is none either."""
         with self._lock:
             if self._precise is None:
-                self._precise = self._execution.precise()
+                self._precise = self._running.precise()
         (picture,) = self._sampled(self._precise, [job])
-        if torch.isfinite(picture).all():
+        if np.isfinite(picture).all():
             return self._patch(job, picture, _REPEATED)
         rgb = np.multiply(job.request.canvas.rgb, np.float32(1 / 255), dtype=np.float32)
         return Patch(rgb, np.zeros(rgb.shape[:2], np.float32), (_LEFT,))
 
-    def _sampled(self, execution: Execution, jobs: list[_Job]) -> torch.Tensor:
-        """The pictures of a batch, (B, 3, S, S) in -1..1, float32, on the CPU."""
+    def _sampled(self, running: Running, jobs: list[_Job]) -> Array:
+        """The pictures of a batch, (B, 3, S, S) in -1..1, float32."""
         keys = [(job.request.seed, job.request.canvas.track_id) for job in jobs]
         shape = (self.config.latent_channels, self.config.latent_px, self.config.latent_px)
         given = Given(
-            self._context(execution, jobs),
-            stacked([job.reference.rgb for job in jobs]),
+            self._context(running, jobs),
+            np.stack([job.reference.rgb for job in jobs]),
             _masks([job.reference.hole for job in jobs]),
-            track_noise(keys, shape, "latent"),
+            drawn_noise(keys, shape, "latent"),
         )
         if not all(job.reference.edited.all() for job in jobs):
             # The background is held on the canvas, where the recipe lets it be the canvas's.
             given = replace(
                 given,
-                canvas=stacked([job.request.canvas.rgb for job in jobs]),
+                canvas=np.stack([job.request.canvas.rgb for job in jobs]),
                 edited=_masks([job.reference.edited for job in jobs]),
             )
         if self._goes_on(jobs[0]):
-            start = stacked([_bytes(job.request.previous) for job in jobs if job.request.previous is not None])
+            start = np.stack([_bytes(job.request.previous) for job in jobs if job.request.previous is not None])
             given = replace(given, start=start, strength=1 - self._temporal)
-        return execution.sampled(given)
+        return running.sampled(given)
 
-    def _context(self, execution: Execution, jobs: list[_Job]) -> torch.Tensor:
-        """f_Rep, adapted: the tokens (B, N, width) that the recipe picks, those of the source from its own state."""
+    def _context(self, running: Running, jobs: list[_Job]) -> Any:
+        """f_Rep, adapted: the tokens that the recipe picks, those of the source from its own state."""
         distinct: dict[int, FaceFacts] = {}
         for job in jobs:
             source: FaceXState = job.request.identity
             for face in job.faces.values():
-                if face is not source.facts or execution is not self._execution:
+                if face is not source.facts or running is not self._running:
                     distinct.setdefault(id(face), face)
-        made = execution.tokens(face_tensors(list(distinct.values()))) if distinct else []
+        made = running.tokens(list(distinct.values())) if distinct else []
         rows = dict(zip(distinct, made, strict=True))
 
-        def picked(job: _Job) -> torch.Tensor:
+        def picked(job: _Job) -> list[Any]:
             state: FaceXState = job.request.identity
             faces = {token: job.faces[attribute] for token, attribute in TOKEN_ATTRIBUTES.items()}
-            return joined([rows.get(id(face), state.tokens)[token] for token, face in faces.items()])
+            return [rows.get(id(face), state.tokens)[token] for token, face in faces.items()]
 
-        return torch.cat([picked(job) for job in jobs])
+        return running.context([picked(job) for job in jobs])
 
-    def _patch(self, job: _Job, picture: torch.Tensor, *warnings: str) -> Patch:
-        rgb = np.clip(picture.permute(1, 2, 0).numpy() / 2 + np.float32(0.5), 0, 1)
+    def _patch(self, job: _Job, picture: Array, *warnings: str) -> Patch:
+        rgb = np.clip(picture.transpose(1, 2, 0) / 2 + np.float32(0.5), 0, 1)
         size = job.request.canvas.size_px
         outlined = _is_outlined(job.request)
         alpha = _faded(size) * _softened(job.reference.edited) if outlined else np.ones((size, size), np.float32)
-        told = (*self._execution.doubts, *warnings)
+        told = (*self._running.doubts, *warnings)
         return Patch(np.ascontiguousarray(rgb, np.float32), alpha, told, outlined)
-
-
-def default_batch(options: EngineOptions) -> int:
-    """Faces at once. Raises what `choose_device` does.
-
-    A matrix product on a CPU is summed up in another order for another number of rows: one face at a time is the same
-    face whatever the batch, and costs nothing there.
-    """
-    return options.batch_size or (1 if choose_device(options.device).kind == "cpu" else _BATCH)
-
-
-def _out_of_memory(device: torch.device) -> DeviceError:
-    return DeviceError(
-        f"{device}: not enough memory for one face",
-        "free some, or take a smaller network or --device cpu",
-    )
 
 
 def _bytes(rgb: Array) -> Array:
@@ -266,9 +226,9 @@ def _bytes(rgb: Array) -> Array:
     return np.asarray(np.round(255 * rgb), np.uint8)
 
 
-def _masks(masks: Sequence[Array]) -> torch.Tensor:
+def _masks(masks: Sequence[Array]) -> Array:
     """float32 (S, S) each -> (B, 1, S, S)."""
-    return torch.from_numpy(np.stack(masks))[:, None]
+    return np.stack(masks)[:, None]
 
 
 def _is_outlined(request: EditRequest) -> bool:

@@ -1,7 +1,6 @@
 """What an ONNX file says of itself, read before anything of it is run: inputs, outputs, and its last initializer.
 
-The file is somebody else's. Only the few fields that are needed are decoded, within the file's own bounds, out of the
-protocol buffers (https://protobuf.dev/programming-guides/encoding, field numbers of onnx.proto3 of ONNX 1.18).
+The file is somebody else's. Only the few fields that are needed are decoded (field numbers of onnx.proto3, ONNX 1.18).
 """
 
 from __future__ import annotations
@@ -12,20 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facexcli.engines.onnx.wire import Data, fields, inner, number, text, varint
 from facexcli.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from facexcli.types import Array
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 4, 8, 9
 _TYPES = {1: "float32", 10: "float16"}
-_LONGEST_VARINT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,105 +65,49 @@ def read_graph(path: Path) -> Graph:
         raise WeightsError(f"{path} is no ONNX graph: {error}", "pull it again, or name another file") from error
 
 
-def _read(path: Path, data: _Data) -> Graph:
-    parts = [(start, stop) for field, start, stop in _fields(data, 0, len(data)) if field == _MODEL_GRAPH]
+def _read(path: Path, data: Data) -> Graph:
+    parts = [(start, stop) for field, start, stop in fields(data, 0, len(data)) if field == _MODEL_GRAPH]
     if len(parts) != 1:
         raise ValueError("it holds no graph")
     inputs, outputs, named, last = [], [], set(), None
-    for field, start, stop in _fields(data, *parts[0]):
+    for field, start, stop in fields(data, *parts[0]):
         if field == _GRAPH_INPUT:
-            inputs.append(_slot(data, start, stop))
+            inputs.append(slot_of(data, start, stop))
         elif field == _GRAPH_OUTPUT:
-            outputs.append(_slot(data, start, stop))
+            outputs.append(slot_of(data, start, stop))
         elif field == _GRAPH_INITIALIZER:
             last = (start, stop)
-            named.add(_text(data, start, stop, _TENSOR_NAME))
+            named.add(text(data, start, stop, _TENSOR_NAME))
     own = tuple(slot for slot in inputs if slot.name not in named)
     return Graph(path, own, tuple(outputs), _tensor(data, *last) if last else None)
 
 
-_Data = mmap.mmap | memoryview
-
-
-def _varint(data: _Data, at: int, stop: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where the next thing begins."""
-    value = 0
-    for place in range(_LONGEST_VARINT):
-        if at + place >= stop:
-            break
-        byte = int(data[at + place])
-        value |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:
-            return value, at + place + 1
-    raise ValueError("it is cut off or damaged")
-
-
-def _fields(data: _Data, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Each field of a message: its number and where its content lies; for a number, where the varint lies."""
-    while at < stop:
-        key, start = _varint(data, at, stop)
-        kind = key & 7
-        if kind == _VARINT:
-            _, end = _varint(data, start, stop)
-        elif kind == _BYTES:
-            length, start = _varint(data, start, stop)
-            end = start + length
-        elif kind in (_FIXED32, _FIXED64):
-            end = start + (4 if kind == _FIXED32 else 8)
-        else:
-            raise ValueError("it is cut off or damaged")
-        if end > stop:
-            raise ValueError("it is cut off or damaged")
-        yield key >> 3, start, end
-        at = end
-
-
-def _inner(data: _Data, start: int, stop: int, *path: int) -> tuple[int, int] | None:
-    """Where the message lies to which the field numbers `path` lead."""
-    for number in path:
-        found = next((part[1:] for part in _fields(data, start, stop) if part[0] == number), None)
-        if found is None:
-            return None
-        start, stop = found
-    return start, stop
-
-
-def _text(data: _Data, start: int, stop: int, *path: int) -> str:
-    part = _inner(data, start, stop, *path)
-    return bytes(data[part[0] : part[1]]).decode("utf-8", "replace") if part else ""
-
-
-def _number(data: _Data, start: int, stop: int, *path: int) -> int | None:
-    part = _inner(data, start, stop, *path)
-    return _varint(data, *part)[0] if part else None
-
-
-def _slot(data: _Data, start: int, stop: int) -> Slot:
+def slot_of(data: Data, start: int, stop: int) -> Slot:
     """A ValueInfoProto: name 1, type 2 > tensor_type 1 > elem_type 1, shape 2 > dim 1 > dim_value 1."""
-    name = _text(data, start, stop, 1)
-    dtype = _TYPES.get(_number(data, start, stop, 2, 1, 1) or 0, "")
-    shape = _inner(data, start, stop, 2, 1, 2)
-    sizes = [_number(data, a, b, 1) for field, a, b in _fields(data, *shape) if field == 1] if shape else []
+    name = text(data, start, stop, 1)
+    dtype = _TYPES.get(number(data, start, stop, 2, 1, 1) or 0, "")
+    shape = inner(data, start, stop, 2, 1, 2)
+    sizes = [number(data, a, b, 1) for field, a, b in fields(data, *shape) if field == 1] if shape else []
     return Slot(name, dtype, tuple(sizes))
 
 
-def _tensor(data: _Data, start: int, stop: int) -> Array | None:
+def _tensor(data: Data, start: int, stop: int) -> Array | None:
     """A TensorProto of floats: float32 of its shape. Halves are only read raw, as all converters write them."""
-    dtype = _TYPES.get(_number(data, start, stop, _TENSOR_TYPE) or 0)
-    raw = _inner(data, start, stop, _TENSOR_RAW)
+    dtype = _TYPES.get(number(data, start, stop, _TENSOR_TYPE) or 0)
+    raw = inner(data, start, stop, _TENSOR_RAW)
     if raw is None:
-        raw, dtype = _inner(data, start, stop, _TENSOR_FLOATS), "float32" if dtype == "float32" else None
+        raw, dtype = inner(data, start, stop, _TENSOR_FLOATS), "float32" if dtype == "float32" else None
     if raw is None or dtype is None:
         return None
     values = np.frombuffer(bytes(data[raw[0] : raw[1]]), np.dtype(dtype).newbyteorder("<")).astype(np.float32)
     return values.reshape(_dims(data, start, stop))
 
 
-def _dims(data: _Data, start: int, stop: int) -> tuple[int, ...]:
+def _dims(data: Data, start: int, stop: int) -> tuple[int, ...]:
     """Sizes, whether they were written packed (one block of varints) or each by itself."""
     sizes: list[int] = []
-    for field, a, b in _fields(data, start, stop):
+    for field, a, b in fields(data, start, stop):
         while field == _TENSOR_DIMS and a < b:
-            size, a = _varint(data, a, b)
+            size, a = varint(data, a, b)
             sizes.append(size)
     return tuple(sizes)

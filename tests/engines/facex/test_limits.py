@@ -18,6 +18,7 @@ from facexcli.engines.facex.checkpoint import load_checkpoint, save_checkpoint  
 from facexcli.engines.facex.config import PRESETS  # noqa: E402
 from facexcli.engines.facex.cost import expectation, flop_per_face  # noqa: E402
 from facexcli.engines.facex.engine import FaceXEngine  # noqa: E402
+from facexcli.engines.facex.execution import open_execution  # noqa: E402
 from facexcli.engines.facex.render import FaceXRenderer  # noqa: E402
 from facexcli.errors import DeviceError, WeightsError  # noqa: E402
 from facexcli.events import Event, Warned  # noqa: E402
@@ -25,6 +26,11 @@ from facexcli.recipes import recipe_named  # noqa: E402
 from facexcli.types import Crop, EditRequest  # noqa: E402
 
 LARGE = PRESETS["sd15"].model_copy(update={"size_px": 512})
+
+
+def renderer_of(network: Any, **options: Any) -> FaceXRenderer:
+    chosen = EngineOptions(**options)
+    return FaceXRenderer(open_execution(network, chosen), chosen)
 
 
 class Heard:
@@ -39,7 +45,7 @@ class Heard:
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     network: Any, crop: Callable[..., Crop], monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    renderer = FaceXRenderer(network, EngineOptions(device="cpu", steps=1, batch_size=4))
+    renderer = renderer_of(network, device="cpu", steps=1, batch_size=4)
     identity = renderer.prepare([crop(0)])
     requests = [EditRequest(crop(10 + index), identity, recipe_named("swap")) for index in range(5)]
     expected = renderer.render(requests)
@@ -64,7 +70,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
 def test_one_face_that_does_not_fit_in_a_batch_that_was_filled_up_is_tried_by_itself(
     network: Any, crop: Callable[..., Crop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renderer = FaceXRenderer(network, EngineOptions(device="cpu", steps=1, batch_size=4))
+    renderer = renderer_of(network, device="cpu", steps=1, batch_size=4)
     request = EditRequest(crop(10), renderer.prepare([crop(0)]), recipe_named("swap"))
     tried: list[int] = []
     whole = renderer._sampled
@@ -83,7 +89,7 @@ def test_one_face_that_does_not_fit_in_a_batch_that_was_filled_up_is_tried_by_it
 def test_no_room_for_one_face_is_one_clear_error(
     network: Any, crop: Callable[..., Crop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renderer = FaceXRenderer(network, EngineOptions(device="cpu", steps=1))
+    renderer = renderer_of(network, device="cpu", steps=1)
     request = EditRequest(crop(10), renderer.prepare([crop(0)]), recipe_named("swap"))
 
     def full(*_: Any) -> Any:
@@ -106,7 +112,7 @@ def test_the_null_branch_is_looked_up_once(
         return whole(self, batch)
 
     monkeypatch.setattr(type(network), "null_steering", counted)
-    renderer = FaceXRenderer(network, EngineOptions(device="cpu", steps=1, guidance=2.0, batch_size=2))
+    renderer = renderer_of(network, device="cpu", steps=1, guidance=2.0, batch_size=2)
     identity = renderer.prepare([crop(0)])
     renderer.render([EditRequest(crop(10 + index), identity, recipe_named("swap")) for index in range(4)])
     assert made == [1]
@@ -184,4 +190,4 @@ def test_the_empty_prompt_comes_from_the_text_encoder(network: Any, tmp_path: Pa
 def test_guidance_without_the_empty_prompt_is_refused(network: Any) -> None:
     network.config = network.config.model_copy(update={"perception": "paper"})
     with pytest.raises(WeightsError, match="text encoder"):
-        FaceXRenderer(network, EngineOptions(device="cpu", guidance=3.0), decomposer=object())  # type: ignore[arg-type]
+        open_execution(network, EngineOptions(device="cpu", guidance=3.0))
