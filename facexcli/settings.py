@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-SwapReference = Literal["cut", "paste"]
+SwapReference = Literal["cut", "paste", "warp"]
 SamplerName = Literal["dpm++", "ddim", "pndm"]
 DtypeName = Literal["auto", "fp32", "fp16", "bf16"]
 
@@ -78,7 +78,7 @@ class EngineSettings(_Group):
         default=None, description="a community's Stable Diffusion UNet that draws the face in its own style (facex)"
     )
     swap_reference: Annotated[SwapReference, Flag("--reference", "Engine and recipe")] = Field(
-        default="cut", description="what facex sees of a face that it replaces: a hole, or the new one pasted in"
+        default="cut", description="what facex sees in a face's place: a hole, the new face as it is, or warped to it"
     )
     detail: Annotated[float, Flag("--detail", "Engine and recipe", "0..1")] = Field(
         default=0.55, ge=0.1, le=1, description="resolution of the new face, as a share of the frame's"

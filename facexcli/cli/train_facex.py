@@ -28,7 +28,8 @@ AugmentOption = Annotated[
     str | None, typer.Option("--augment", metavar="none|light|strong", help="what chance does to the pictures (light)")
 ]
 ReferenceOption = Annotated[
-    str | None, typer.Option("--reference", metavar="cut|paste", help="what swaps see where the face was, as in a run")
+    str | None,
+    typer.Option("--reference", metavar="cut|paste|warp", help="what swaps see of the new face, as in a run"),
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, metavar="FILES", help="only so many files")]
 OutsideOption = Annotated[

@@ -42,6 +42,8 @@ _BAR_GREYS = (10, 120)
 _SKIN_SHARE = 0.5
 _SKIN_LIGHT, _SKIN_DARK = (236.0, 196.0, 172.0), (74.0, 48.0, 38.0)
 _CORNERS = 9
+_MOST_OFF = 0.015
+"""Standard deviation of a source's landmarks, at most, in crop widths: what finds them in a run errs, too."""
 _BACKGROUND = REGIONS.index("background")
 
 
@@ -82,7 +84,7 @@ def augmented(
     if not is_driven:
         source = replace(source, rgb=_other_picture(source.rgb, random))
     if how == "strong":
-        source = replace(source, rgb=_worse_picture(source.rgb, random))
+        source = replace(source, rgb=_worse_picture(source.rgb, random), landmarks_px=_roughly(source, random))
     return Pair(source, target, kept)
 
 
@@ -168,6 +170,14 @@ def _other_picture(rgb: Array, random: np.random.Generator) -> Array:
     if random.random() < _BLUR_SHARE:
         changed = cv2.GaussianBlur(changed, (0, 0), 0.3 + random.random() * _MOST_BLUR * rgb.shape[0])
     return np.asarray(changed)
+
+
+def _roughly(face: FaceFacts, random: np.random.Generator) -> Array | None:
+    """Its landmarks, as far as they are known, a little off."""
+    if face.landmarks_px is None:
+        return None
+    off = random.uniform(0, _MOST_OFF) * face.rgb.shape[0] * random.standard_normal(face.landmarks_px.shape)
+    return np.asarray(face.landmarks_px + off, np.float32)
 
 
 def _worse_picture(rgb: Array, random: np.random.Generator) -> Array:

@@ -36,6 +36,7 @@ def mirrored(face: FaceFacts) -> FaceFacts:
             "texture": motion["texture"].reshape(_TEXTURE_GRID)[:, ::-1].ravel(),
             "light": _light(motion["light"]),
         },
+        None if face.landmarks_px is None else mirrored_points(face.landmarks_px, face.rgb.shape[0]),
     )
 
 

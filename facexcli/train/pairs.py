@@ -6,7 +6,7 @@ its key alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -83,10 +83,13 @@ def draw(
 
 
 def fixed(faces: PreparedFaces, file: PreparedFile, recipe: str, swap_reference: SwapReference = "cut") -> Sample:
-    """The sample by which a file is judged: its last view as the source, its first, the plain one, as the target."""
+    """The sample by which a file is judged: its last view as the source, its first, the plain one, as the target.
+
+    It is judged in the same places whatever `swap_reference` shows.
+    """
     template = _CROPS[recipe]
-    source, target = faces.facts(file, file.count - 1, template), faces.facts(file, 0, template)
-    return assembled(recipe, Pair(source, target), swap_reference)
+    pair = Pair(faces.facts(file, file.count - 1, template), faces.facts(file, 0, template))
+    return replace(assembled(recipe, pair, swap_reference), judged=assembled(recipe, pair).judged)
 
 
 def assembled(recipe_name: str, pair: Pair, swap_reference: SwapReference = "cut") -> Sample:

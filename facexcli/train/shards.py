@@ -138,7 +138,7 @@ class PreparedFaces:
         rgb = read(f"{template}/rgb")
         masks = _unpacked(read(f"{template}/masks"), rgb.shape[0])
         motion = {name: read(f"{template}/{name}") for name in MOTION_SIZES}
-        return FaceFacts(rgb, masks, read("identity"), motion)
+        return FaceFacts(rgb, masks, read("identity"), motion, self.landmarks_px(file, view, template))
 
     def picture(self, file: PreparedFile, view: int, template: TemplateName) -> Array:
         """The crop of a view alone, uint8 (S, S, 3)."""

@@ -32,8 +32,8 @@ SAMPLED = (1, 2, 4)
 class Variant:
     """What became of one.
 
-    gflop: of a forward pass of its UNet. parameters: of all its network. wall_s: of its training, with judging. psnr: dB
-    on held-out people, by steps of the sampler and then by assembly. plain: of the reference that the recipe itself
+    gflop: of a forward pass of its UNet. parameters: of all its network. wall_s: of its training, with judging. psnr:
+    dB on held-out people, by steps of the sampler and then by assembly. plain: of the reference that the recipe itself
     gives, as it is.
     """
 

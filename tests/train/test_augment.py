@@ -58,7 +58,7 @@ def test_who_it_is_and_where_everything_lies_stays(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["swap", "head-swap"])
-@pytest.mark.parametrize("swap_reference", ["cut", "paste"])
+@pytest.mark.parametrize("swap_reference", ["cut", "paste", "warp"])
 def test_canvas_and_target_agree_where_nothing_is_edited(pair: Pair, recipe: str, swap_reference: Any) -> None:
     occluded = 0
     for key in KEYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,20 @@ def test_a_swap_may_see_the_face_of_the_source_pasted_in(prepared: Any) -> None:
     shown = (cut.reference.hole > 0) & (pasted.reference.hole == 0)
     assert np.array_equal(pasted.reference.rgb[shown], pasted.source.rgb[shown])
     assert np.array_equal(pasted.judged, cut.judged)
+
+
+def test_a_swap_may_see_the_face_of_the_source_fitted_to_its_place(prepared: Any) -> None:
+    file = next(file for file in prepared.index.files if file.kind == "still")
+    cut, pasted, warped = (fixed(prepared, file, "swap", reference) for reference in ("cut", "paste", "warp"))
+    inside = pasted.reference.hole + warped.reference.hole + (cut.reference.hole == 0) == 0
+
+    def error(sample: Any) -> float:
+        return float(np.abs(sample.reference.rgb[inside].astype(float) - sample.target.rgb[inside]).mean())
+
+    assert error(warped) < error(pasted)
+    assert np.array_equal(warped.judged, cut.judged) and warped.reference.edited.sum() <= cut.reference.edited.sum()
+    with pytest.raises(ValueError, match="landmarks"):
+        assembled("swap", Pair(replace(pasted.source, landmarks_px=None), pasted.target), "warp")
 
 
 def test_a_reenactment_shows_the_source_and_moves_it(prepared: Any) -> None:

@@ -5,7 +5,7 @@ Both read the recipe's rows and know no task by its name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from facexcli.engines.facex.config import REGIONS
+from facexcli.geometry.warp import displacement_map, warp_image
 from facexcli.recipes import FACE_REGIONS, HEAD_REGIONS
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ TOKEN_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
 
 CUT_OUT = 127
 """The grey of what is cut out of the inpainting reference."""
+_RIM_POINTS = 6
 _DILATION = 0.04
 """Of the crop's side: how far a cut goes beyond the outline, so that nothing of the old face's edge is left."""
 
@@ -93,9 +95,15 @@ def assemble_reference(
         canvas: the face that is edited.
         givers: who gives each region, expression and gaze that is not the canvas's own, in crops of the same size.
         hole_mask: uint8 (S, S), 255 where new content is asked for besides.
-        swap_reference: `paste` puts the face's regions that were cut out in again, from the one who gives them.
+        swap_reference: `paste` puts the face's regions that were cut out in again, from the one who gives them; `warp`
+            fits who gives them to the canvas before (`fitted`).
     """
     taken = [region for region in HEAD_REGIONS if recipe[region] != "canvas"]
+    if swap_reference == "warp":
+        moved = {
+            key: fitted(giver, canvas) for key, giver in {id(givers[each]): givers[each] for each in taken}.items()
+        }
+        givers = {**givers, **{region: moved[id(givers[region])] for region in taken}}
     union = region_union([canvas, *(givers[region] for region in taken)], taken)
     if recipe["identity"] != "canvas" and not taken:
         union = np.maximum(union, region_union([canvas], FACE_REGIONS))
@@ -109,7 +117,7 @@ def assemble_reference(
         head = region_union([source], HEAD_REGIONS)
         grey = cv2.cvtColor(source.rgb, cv2.COLOR_RGB2GRAY)[..., None]
         return Reference(np.where(head[..., None] > 0, grey, picture), cut * (1 - head), edited)
-    if swap_reference == "paste":
+    if swap_reference != "cut":
         for giver in {id(givers[region]): givers[region] for region in taken}.values():
             # All its regions at once: where two of them meet, neither has half of a pixel.
             shown = region_union([giver], [region for region in taken if givers[region] is giver])
@@ -127,6 +135,19 @@ def _changed(recipe: Recipe, canvas: FaceFacts, givers: Mapping[Attribute, FaceF
         if recipe[attribute] not in _OWN:  # a mouth that opens reaches where the giver's chin is
             changed = np.maximum(changed, dilate(region_union([canvas, givers[attribute]], regions)))
     return changed
+
+
+def fitted(face: FaceFacts, canvas: FaceFacts) -> FaceFacts:
+    """A face whose landmarks lie where the canvas's do: its picture and masks follow (a thin-plate spline), the rim
+    stays. What else is known of it is left as it was. Raises ValueError for faces whose landmarks are not known."""
+    if face.landmarks_px is None or canvas.landmarks_px is None:
+        raise ValueError("faces are fitted to each other by their landmarks")
+    side = face.rgb.shape[0]
+    edge = np.linspace(0, side - 1, _RIM_POINTS)
+    rim = np.array([(x, y) for x in edge for y in edge if min(x, y) == 0 or max(x, y) == side - 1])
+    source_map = displacement_map(np.vstack([face.landmarks_px, rim]), np.vstack([canvas.landmarks_px, rim]), side)
+    masks = np.stack([warp_image(mask, source_map) for mask in face.masks])
+    return replace(face, rgb=warp_image(face.rgb, source_map), masks=masks, landmarks_px=canvas.landmarks_px)
 
 
 def region_union(faces: Sequence[FaceFacts], regions: Sequence[str]) -> Array:

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FaceFacts:
     """rgb uint8 (S, S, 3); masks float32 (8, S, S), see `RegionParser`; identity float32 (N, size), zeros where nobody
-    asked; motion: each of `MOTION_SIZES`, float32."""
+    asked; motion: each of `MOTION_SIZES`, float32. landmarks_px: float32 (68, 2), where they are known."""
 
     rgb: Array
     masks: Array
     identity: Array
     motion: Mapping[str, Array]
+    landmarks_px: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Decomposer:
         """Everything about a crop. neutral: see `MotionExtractor`. who: also find the identity."""
         identity = self.identity(crop) if who else np.zeros(self.identity_shape, np.float32)
         motion = {**self.motion(crop, neutral), "gaze": self.gaze(crop)}
-        return FaceFacts(crop.rgb, self.parse(crop), identity, motion)
+        return FaceFacts(crop.rgb, self.parse(crop), identity, motion, crop.landmarks_px)
 
 
 def embedded_decomposer(config: FaceXConfig) -> Decomposer:
