@@ -57,6 +57,12 @@ BatchOption = Annotated[int | None, typer.Option("--batch-size", metavar="N", he
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, metavar="N", help="processes that look for faces")]
 
 
+LoadersOption = Annotated[
+    int | None, typer.Option("--loaders", min=0, metavar="N", help="processes that make batches; by device")
+]
+CompileOption = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="compile the step; with a graphics card it is")
+]
 AccumulateOption = Annotated[int | None, typer.Option("--accumulate", metavar="N", help="passes for one update (1)")]
 ViewsOption = Annotated[int | None, typer.Option("--views", metavar="N", help="views of a still (3)")]
 FramesOption = Annotated[int | None, typer.Option("--frames", metavar="N", help="frames of a video (4)")]
@@ -93,6 +99,8 @@ def train_facex(
     also_judge: JudgeOption = None,
     workers: WorkersOption = 2,
     validate_every: ValidateOption = None,
+    loaders: LoadersOption = None,
+    compiled: CompileOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train FaceX: one network for swaps, head swaps and reenactments.
@@ -124,7 +132,16 @@ def train_facex(
         if recipe is not None:
             reporter.emit(Informed(f"recipe {recipe}: {chosen.summary or 'no summary'}"))
         result = run_training(
-            chosen, places, reporter, resume=resume, public=train_too or (), limit=limit, workers=workers, device=device
+            chosen,
+            places,
+            reporter,
+            resume=resume,
+            public=train_too or (),
+            limit=limit,
+            workers=workers,
+            device=device,
+            loaders=loaders,
+            compiled=compiled,
         )
     VOICE.detail(f"{result.counters.step} steps; the best was {result.counters.best_step}")
     print_result(str(out / ("best" if train_too else "best.safetensors")))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from facexcli.device import choose_device
 from facexcli.errors import UsageError, unknown_name
 from facexcli.events import Informed, Warned
 from facexcli.train.begin import chosen_config, first_network
@@ -49,11 +52,14 @@ def run_training(
     limit: int | None = None,
     workers: int = 2,
     device: str = "auto",
+    loaders: int | None = None,
+    compiled: bool | None = None,
 ) -> TrainingResult:
     """Prepare, begin or take up again, and train. Raises UsageError, and what `prepare`, `first_network`, `train` do.
 
     resume: with the state of OUT where it is there, else with its last weights and an optimizer that begins anew.
-    public: see `freeze`. limit: of files. workers: processes that prepare.
+    public: see `freeze`. limit: of files. workers: processes that prepare; loaders: that make batches, 0 for threads;
+    compiled: see `TrainableFaceX.compile`; where None, as suits the device.
     """
     started_s = time.monotonic()
     config = chosen_config(recipe.config, recipe.network)
@@ -69,14 +75,22 @@ def run_training(
     trainable = trainable_of(recipe, network, faces, others, public)
     if trainable.judged_by_learned:
         reporter.emit(Warned(f"{places.data}: one file is too little to hold somebody out: what is learned is judged"))
+    on_cuda = choose_device(device).kind == "cuda"
+    if on_cuda if compiled is None else compiled:
+        trainable.compile(lambda reason: reporter.emit(Warned(reason)))
     left = None if recipe.minutes is None else recipe.minutes - (time.monotonic() - started_s) / 60
     assert recipe.lr is not None
     options = TrainingOptions(
         recipe.steps, recipe.batch_size, recipe.accumulate, recipe.lr, ema_decay=recipe.ema, seed=recipe.seed,
         minutes=left, validate_every=recipe.validate_every, resume=resume, anew=anew, device=device,
-        told=f"{config.name}, {recipe.told}",
+        told=f"{config.name}, {recipe.told}", processes=_loaders(on_cuda=on_cuda) if loaders is None else loaders,
     )  # fmt: skip
     return train(trainable, places.out, options, reporter)
+
+
+def _loaders(*, on_cuda: bool) -> int:
+    """A graphics card waits for batches; a CPU is busy with the steps themselves."""
+    return len(os.sched_getaffinity(0)) if on_cuda and "fork" in multiprocessing.get_all_start_methods() else 0
 
 
 def prepared_faces(

@@ -18,6 +18,7 @@ from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_sch
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
 from facexcli.engines.facex.backbone import CHECKPOINT
 from facexcli.engines.facex.checkpoint import save_checkpoint
+from facexcli.engines.facex.compiled import in_words, keep_what_is_compiled
 from facexcli.engines.facex.config import MOTION_SIZES
 from facexcli.engines.facex.ford import face_tensors, picture_tensor, stacked
 from facexcli.engines.facex.model import BACKBONE, FaceTensors, FaceXNetwork, joined
@@ -25,7 +26,7 @@ from facexcli.train.pairs import TASKS, Sample, draw, fixed, split
 from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Generator, Tensor
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _JUDGED_FILES, _SHOWN_FILES, _CELL_PX = 32, 8, 128
 _AT_ONCE = 16
+_PICTURES = frozenset(("source/rgb", "target/rgb", "reference"))
+_MASKS = frozenset(("source/masks", "target/masks", "hole", "edited"))
 _LEVELS = 4
 """Validation's loss looks at each sample at so many noise levels, the same ones every time."""
 
@@ -87,15 +90,18 @@ class TrainableFaceX:
         self._judged = _Judged(faces, _chosen(away or self._files))
         self._also_judged = None if also_judged is None else _Judged(also_judged, _chosen(also_judged.index.files))
         self._levels = noise_schedule(SamplingPlan(prediction=self.config.prediction))
+        self._told: Callable[[Batch, Tensor, Tensor], Tensor] = self._denoised
+        self._tell: Callable[[str], None] | None = None
 
     def batch(self, key: int, size: int) -> Batch:
         """See `Trainable`."""
         random = np.random.default_rng(key)
         drawn = draw(self._faces, self._files, self._task, size, random, self._swap_reference, self._augment)
-        return tensors_of(drawn)
+        return packed(tensors_of(drawn))
 
     def loss(self, batch: Batch, random: Generator) -> Tensor:
         """Mean squared error of the predicted noise (DDPM, eq. 14), velocity or clean latent (Salimans and Ho 2022)."""
+        batch = unpacked(batch)
         count, device = len(batch["hole"]), batch["hole"].device
         times = torch.randint(TRAIN_TIMESTEPS, (count,), generator=random, device=device)
         dropped = torch.rand(count, generator=random, device=device) < self._drop
@@ -199,10 +205,12 @@ class TrainableFaceX:
     def _predicted(self, batch: Batch, noisy: Tensor, times: Tensor, dropped: Tensor) -> Tensor:
         """What the network predicts; samples whose conditions are dropped take the null branch, which has tokens of
         another number: they are passed on by themselves."""
+        if self._drop == 0:
+            if self._tell is not None and torch.is_grad_enabled():
+                self._try_compiled(batch, noisy, times)
+            return (self._told if torch.is_grad_enabled() else self._denoised)(batch, noisy, times)
         network = self.network
         channels = network.reference_channels(batch["reference"], batch["hole"])
-        if self._drop == 0:
-            return network.denoise(noisy, times, network.steering(self._context(batch)), channels, None)
         context = self._context(batch)
         found = torch.empty_like(noisy)
         for chosen, is_null in ((~dropped, False), (dropped, True)):
@@ -214,6 +222,36 @@ class TrainableFaceX:
             predicted = network.denoise(noisy[rows], times[rows], steering, beside, None)
             found = found.index_copy(0, rows, predicted.to(found.dtype))
         return found
+
+    def _denoised(self, batch: Batch, noisy: Tensor, times: Tensor) -> Tensor:
+        """What the network predicts under all conditions."""
+        network = self.network
+        channels = network.reference_channels(batch["reference"], batch["hole"])
+        return network.denoise(noisy, times, network.steering(self._context(batch)), channels, None)
+
+    def compile(self, tell: Callable[[str], None]) -> None:
+        """Let the network be compiled at the first step; `tell` is told why where that does not work.
+
+        With samples that are dropped it does not: each batch has another number of them.
+        """
+        if self._drop:
+            tell("the network is not compiled, for samples are dropped: --drop 0 leaves them")
+        else:
+            self._tell = tell
+
+    def _try_compiled(self, batch: Batch, noisy: Tensor, times: Tensor) -> None:
+        """Both ways, since the way back is compiled by itself."""
+        tell, self._tell = self._tell, None
+        assert tell is not None
+        keep_what_is_compiled()
+        fast = torch.compile(self._denoised, dynamic=False)
+        try:
+            fast(batch, noisy, times).float().sum().backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever a compiler may raise: the network works without it
+            tell(f"the network is not compiled, and so is trained slower: {in_words(error)}")
+        else:
+            self._told = fast
+        self.network.zero_grad(set_to_none=True)
 
     def _context(self, batch: Batch) -> Tensor:
         """f_SD: each token the source's or the target's, as the recipe says."""
@@ -281,6 +319,28 @@ def tensors_of(samples: Sequence[Sample]) -> Batch:
     batch["edited"] = stacked([each.reference.edited for each in samples])[:, None]
     batch["from_source"] = torch.tensor([each.from_source for each in samples])
     return batch
+
+
+def packed(batch: Batch) -> Batch:
+    """A batch with its pictures and masks as bytes, a quarter of what is moved to a device."""
+    return {name: _as_bytes(name, tensor) for name, tensor in batch.items()}
+
+
+def unpacked(batch: Batch) -> Batch:
+    """What `packed` was given, masks to 1/510."""
+    return {name: _from_bytes(name, tensor) for name, tensor in batch.items()}
+
+
+def _as_bytes(name: str, tensor: Tensor) -> Tensor:
+    if name in _PICTURES:
+        return ((tensor + 1) * 127.5).round().to(torch.uint8)
+    return (255 * tensor).round().to(torch.uint8) if name in _MASKS else tensor
+
+
+def _from_bytes(name: str, tensor: Tensor) -> Tensor:
+    if name in _PICTURES:
+        return tensor.float() / 127.5 - 1
+    return tensor.float() / 255 if name in _MASKS else tensor
 
 
 def _faces_in(batch: Batch, who: str) -> FaceTensors:

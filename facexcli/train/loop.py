@@ -26,6 +26,7 @@ from facexcli.media.image import write_image
 from facexcli.pipeline.parallel import ordered_map
 from facexcli.seeds import noise_key
 from facexcli.train.interrupts import stop_asked
+from facexcli.train.loader import made_by_processes
 from facexcli.train.metrics import MetricsTable, TensorBoardLog
 from facexcli.train.state import (
     Counters,
@@ -62,7 +63,7 @@ class TrainingOptions:
     for no limit. batch_size: samples of one pass on one device; `accumulate` passes make an update. warmup_steps: the
     learning rate grows to its value over so many. resume: go on with what OUT has; anew: with its counters alone, by an
     optimizer that begins anew, since the network has the weights already. told: see `Counters`. workers: threads that
-    make batches.
+    make batches, or where there are any, processes.
     """
 
     steps: int
@@ -81,6 +82,7 @@ class TrainingOptions:
     anew: bool = False
     device: str = "auto"
     workers: int = 2
+    processes: int = 0
     told: str = ""
 
 
@@ -203,7 +205,11 @@ class _Run:
                     for part in range(options.accumulate)]  # fmt: skip
             return [self._trainable.batch(key, options.batch_size) for key in keys]
 
-        return ordered_map(made, range(first + 1, options.steps + 1), options.workers, _AHEAD)
+        steps = range(first + 1, options.steps + 1)
+        if options.processes:
+            on_cuda = self._accelerator.device.type == "cuda"
+            return made_by_processes(made, steps, options.processes, pinned=on_cuda)
+        return ordered_map(made, steps, options.workers, _AHEAD)
 
     def _step(self, step: int, batches: list[Batch]) -> torch.Tensor:
         """One update; its loss, still on the device, so that nothing waits for it."""

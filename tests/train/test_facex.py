@@ -26,9 +26,10 @@ from facexcli.events import SilentReporter
 from facexcli.media.image import read_image
 from facexcli.media.probe import probe
 from facexcli.train.begin import chosen_config, first_network
-from facexcli.train.facex import TrainableFaceX, freeze
+from facexcli.train.facex import TrainableFaceX, freeze, packed, tensors_of, unpacked
 from facexcli.train.loop import TrainingOptions, train
 from facexcli.train.metrics import read_metrics
+from facexcli.train.pairs import draw
 from facexcli.train.shards import Index, PreparedFaces
 
 TINY = PRESETS["tiny"]
@@ -143,6 +144,38 @@ def test_validation_says_the_same_every_time_and_knows_the_best_single_colour(
     assert first.values["swap_psnr"] < first.values["swap_psnr_fill"]  # nothing is learned yet
     grid = trainable.grid()
     assert grid.dtype == np.uint8 and grid.shape[1] == 12 * 128
+
+
+def test_batches_travel_as_bytes_and_come_out_as_they_were(network: FaceXNetwork, prepared: Any) -> None:
+    whole = tensors_of(draw(prepared, prepared.index.files, "mixed", 4, np.random.default_rng(0)))
+    small = packed(whole)
+    assert sum(value.nbytes for value in small.values()) < 0.3 * sum(value.nbytes for value in whole.values())
+    for name, value in unpacked(small).items():
+        assert value.dtype == whole[name].dtype and (value.float() - whole[name].float()).abs().max() < 0.003, name
+
+
+def test_a_network_is_compiled_where_that_works_and_trained_as_it_is_where_not(
+    network: FaceXNetwork, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainable = TrainableFaceX(network, prepared, "swap", drop=0.0)
+    batch = trainable.batch(1, 2)
+    plain = trainable.loss(batch, torch.Generator().manual_seed(0))
+    said: list[str] = []
+
+    def failing(*_: object, **__: object) -> Any:
+        def run(*_: object) -> None:
+            raise RuntimeError("no compiler here")
+
+        return run
+
+    for compiler, told in ((failing, 1), (lambda function, dynamic: function, 1)):
+        monkeypatch.setattr(torch, "compile", compiler)
+        trainable.compile(said.append)
+        assert torch.equal(trainable.loss(batch, torch.Generator().manual_seed(0)), plain)
+        assert len(said) == told and "no compiler here" in said[0]
+        assert all(parameter.grad is None for parameter in network.parameters())
+    TrainableFaceX(network, prepared, "swap").compile(said.append)
+    assert "--drop 0" in said[1]
 
 
 def test_a_single_file_is_learned_from_and_judged_by(

@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from facexcli.errors import DeviceError, InputError, Interrupted, OutputError, UsageError
 from facexcli.events import SilentReporter
-from facexcli.train.loop import TrainingOptions, train
+from facexcli.train.loop import TrainingOptions, how_far, train
 from facexcli.train.metrics import read_metrics
+from facexcli.train.state import Counters
 from facexcli.train.trainable import Verdict
 
 OPTIONS = TrainingOptions(20, 4, learning_rate=0.05, warmup_steps=3, log_every=5, validate_every=10, device="cpu")
@@ -158,3 +159,28 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
         train(Full(), tmp_path, OPTIONS, SilentReporter())
     with pytest.raises(OutputError, match="does not exist"):
         train(Doubling(), tmp_path / "nowhere", OPTIONS, SilentReporter())
+
+
+def test_processes_make_the_same_batches_as_threads(tmp_path: Path) -> None:
+    for name, processes in (("threads", 0), ("processes", 2)):
+        (tmp_path / name).mkdir()
+        train(Doubling(), tmp_path / name, replace(OPTIONS, processes=processes), SilentReporter())
+    threads, forked = weights(tmp_path / "threads"), weights(tmp_path / "processes")
+    assert all(torch.equal(forked[name], value) for name, value in threads.items())
+
+
+def test_what_fails_in_a_process_reaches_the_caller(tmp_path: Path) -> None:
+    class Failing(Doubling):
+        def batch(self, key: int, size: int) -> dict[str, Any]:
+            raise InputError("shard damaged", "prepare again")
+
+    with pytest.raises(InputError, match="shard damaged"):
+        train(Failing(), tmp_path, replace(OPTIONS, processes=1), SilentReporter())
+
+
+def test_a_run_says_how_far_it_is() -> None:
+    counters = Counters(50, 400, 12.5, 40)
+    assert how_far(counters, 200, 10, 60) == (
+        "step 50 of 200 (25.0%), 400 samples; best score 12.50, at step 40; about 15 minutes left at this pace"
+    )
+    assert "left" not in how_far(counters, 50, 10, 60)

@@ -21,7 +21,7 @@ def compiled(function: Callable[..., Any], *, on_cuda: bool) -> Callable[..., An
     On CUDA the fastest kernels are looked for (max-autotune) and recorded as CUDA graphs, whose results lie where the
     next call puts its own: they are copied, which is nothing beside what made them. To be called in one thread only.
     """
-    _keep_what_is_compiled()
+    keep_what_is_compiled()
     mode = "max-autotune" if on_cuda else None
     fast = torch.compile(function, mode=mode, fullgraph=True, dynamic=False)
 
@@ -38,7 +38,7 @@ def in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:200]
 
 
-def _keep_what_is_compiled() -> None:
+def keep_what_is_compiled() -> None:
     """In the user's data folder, unless the environment names another place."""
     for variable, name in _FOLDERS.items():
         os.environ.setdefault(variable, str(data_folder() / "compiled" / name))
