@@ -90,7 +90,7 @@ def verify(
 def _keys(own: Path | None) -> list[bytes]:
     """The user's own key, that of the configuration, and everybody's."""
     from facexcli.config import resolve
-    from facexcli.fusion.watermark import PUBLIC_KEY
+    from facexcli.fusion.watermark_waves import PUBLIC_KEY
     from facexcli.pipeline.watermark import watermark_key
 
     settings = resolve({} if own is None else {"watermark_key": own}).provenance

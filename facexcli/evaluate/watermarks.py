@@ -17,7 +17,8 @@ from facexcli.config import resolve
 from facexcli.evaluate.bench import found_clips, talking_clips
 from facexcli.faces.choose import choose_analyzer
 from facexcli.fusion.mask import face_outline, fill
-from facexcli.fusion.watermark import PUBLIC_KEY, Evidence
+from facexcli.fusion.watermark_search import Evidence
+from facexcli.fusion.watermark_waves import PUBLIC_KEY
 from facexcli.media.color import rgb_roi
 from facexcli.media.encoders import EncodeOptions, VideoFormat
 from facexcli.media.frames import frame_from_rgb

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Code points of ITU-T H.273 used here. RGB pictures are sRGB with the identity matrix.
 SRGB = ColorDescription(primaries=1, transfer=13, matrix=0, range=2)
+_MOST_AHEAD, _LEAST_AHEAD, _WAITING_BYTES = 6, 2, 32 << 20
 # By bytes a sample and channels.
 _PACKED = {(1, 3): "rgb24", (1, 4): "rgba", (2, 3): "rgb48le", (2, 4): "rgba64le"}
 
@@ -99,3 +100,10 @@ def _referenced(native: Any) -> Any:
         _graphs.key, _graphs.graph = key, graph
     _graphs.graph.push(native)
     return _graphs.graph.pull()
+
+
+def frames_ahead(width_px: int, height_px: int, pix_fmt: str) -> int:
+    """How many frames may wait between two threads: 6, and fewer of large ones, of which 32 MB wait at most, or two."""
+    parts = av.VideoFormat(pix_fmt, width_px, height_px).components
+    size_bytes = sum(part.width * part.height * (part.bits + 7) // 8 for part in parts)
+    return max(_LEAST_AHEAD, min(_MOST_AHEAD, _WAITING_BYTES // max(1, size_bytes)))

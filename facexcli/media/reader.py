@@ -14,7 +14,7 @@ from av.codec.context import ThreadType
 from facexcli.errors import InputError
 from facexcli.media.clock import Clock
 from facexcli.media.container import av_reason, limit_pictures, open_input, packets_of
-from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb
+from facexcli.media.frames import frame_color, frame_from_native, frame_from_rgb, frames_ahead
 from facexcli.media.image import read_picture
 from facexcli.media.pixels import editable_format
 from facexcli.media.prefetch import Prefetch
@@ -40,7 +40,7 @@ STILL_DURATION = 40
 
 
 class FrameReader(Prefetch[Frame]):
-    """Iterates over the `Frame`s of `path` in display order; a context manager. A thread decodes up to `ahead` of them.
+    """Iterates over the `Frame`s of `path` in display order; a context manager. A thread decodes some of them ahead.
 
     `start` (inclusive) and `stop` (exclusive) cut a range; `Frame.index` counts from the first frame of the file, so
     that it means the same with and without a range. With the file's `table` near starts are sought too. Missing,
@@ -58,10 +58,11 @@ class FrameReader(Prefetch[Frame]):
         start: Position | None = None,
         stop: Position | None = None,
         table: FrameTable | None = None,
-        ahead: int = 6,
     ) -> None:
         super().__init__(
-            lambda: decoded_frames(path, info, self.warnings, start, stop, table), ahead=ahead, name="decode"
+            lambda: decoded_frames(path, info, self.warnings, start, stop, table),
+            ahead=frames_ahead(info.width_px, info.height_px, info.pix_fmt),
+            name="decode",
         )
         self.path = path
         self.info = info

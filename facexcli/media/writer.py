@@ -20,6 +20,7 @@ from facexcli.media.atomic import AtomicFile
 from facexcli.media.container import av_reason, os_reason
 from facexcli.media.convert import EncoderFormat
 from facexcli.media.encoders import CONTAINERS, EncodeOptions, VideoFormat, choose_encoder
+from facexcli.media.frames import frames_ahead
 from facexcli.media.gif import add_comment
 from facexcli.media.mp4 import prepare_mp4
 from facexcli.media.packets import PacketWriter, read_packets
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from facexcli.types import Frame
 
 VIDEO_SUFFIXES = frozenset(CONTAINERS)
-_QUEUE_LENGTH = 6
 _LONGEST_REORDERING_S = 3600
 
 
@@ -95,7 +95,9 @@ class VideoWriter:
         self._tick_s = 1 / video.frame_rate if self._constant_rate else video.time_base
         self._last_tick = -1
         self._last_pts = 0
-        self._queue: queue.Queue[Frame | Path | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
+        self._queue: queue.Queue[Frame | Path | None] = queue.Queue(
+            frames_ahead(video.width_px, video.height_px, video.pix_fmt)
+        )
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
         self._written = 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image
 from facexcli.media.reader import FrameReader
+from facexcli.memory import give_back_large_blocks
 from facexcli.pipeline.painter import CanvasFace, CropShape, FacesByFrame, Job, Mover, Painted, Painter, PlacedFace
 from facexcli.pipeline.parallel import StageClock, ordered_map
 
@@ -175,6 +176,7 @@ def render(
     jobs: Iterator[Job], painter: Painter, sink: FrameSink, progress: Progress, clock: StageClock
 ) -> RenderCounts:
     """Paint and write every job, in order. Errors of any thread come out here."""
+    give_back_large_blocks()
     frames = painted = 0
     per_track: Counter[int] = Counter()
     doubts: Counter[str] = Counter()

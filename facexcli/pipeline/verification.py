@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from facexcli.fusion.watermark import Evidence
+    from facexcli.fusion.watermark_search import Evidence
     from facexcli.provenance.reading import Finding
 
 _SEARCHED_BYTES = 1 << 20

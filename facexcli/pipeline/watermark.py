@@ -14,13 +14,16 @@ from facexcli.events import SilentReporter
 from facexcli.faces.align import TEMPLATES, crop_from_frame
 from facexcli.faces.choose import choose_analyzer
 from facexcli.faces.smooth import steady_alignments
-from facexcli.fusion.watermark import GRID_PX, PUBLIC_KEY, Evidence, add_mark, make_dither, weigh
+from facexcli.fusion.watermark import add_mark
+from facexcli.fusion.watermark_search import Evidence, weigh
+from facexcli.fusion.watermark_waves import GRID_PX, PUBLIC_KEY, make_dither
 from facexcli.media.crops import rgb_crop
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image
 from facexcli.media.probe import probe
 from facexcli.media.scan import frames_at
 from facexcli.pipeline.analyse import WHOLE, FrameRange, analyse_media
+from facexcli.provenance.identity import refuse_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,19 +69,21 @@ def watermark_of(plan: Plan) -> Watermark | None:
 
 
 def watermark_key(provenance: ProvenanceSettings) -> bytes:
-    """The user's own key, or everybody's. Raises InputError for a file that cannot be read, or holds no secret."""
+    """The user's own key, or everybody's. Raises InputError for a file that cannot be read, holds no secret, or
+    one that others may read."""
     path = provenance.watermark_key
     if path is None:
         return PUBLIC_KEY
     try:
         with path.open("rb") as file:
             key = file.read(_LONGEST_KEY_BYTES + 1).strip()
+        refuse_shared(path)
     except OSError as error:
         raise InputError(f"{path}: the watermark's key cannot be read: {error.strerror or error}",
                          "check --watermark-key") from error  # fmt: skip
     if not _SHORTEST_KEY_BYTES <= len(key) <= _LONGEST_KEY_BYTES:
         raise InputError(f"{path}: a watermark's key has {_SHORTEST_KEY_BYTES} to {_LONGEST_KEY_BYTES} bytes",
-                         f"openssl rand -hex 32 > {path}")  # fmt: skip
+                         f"(umask 077; openssl rand -hex 32 > {path})")  # fmt: skip
     return key
 
 

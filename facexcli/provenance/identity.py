@@ -111,13 +111,18 @@ def _chain(path: Path, now: datetime, hint: str) -> list[Certificate]:
     return chain
 
 
+def refuse_shared(path: Path) -> None:
+    """Raises InputError for a secret's file that others than its owner may read; OSError for one that is gone."""
+    if os.name == "posix" and path.stat().st_mode & _READABLE_BY_OTHERS:
+        raise InputError(f"{path}: others may read this key", f"chmod 600 {path}, or better make a new key")
+
+
 def _private_key(path: Path, hint: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     content = _read(path, "key", hint)
-    if os.name == "posix" and path.stat().st_mode & _READABLE_BY_OTHERS:
-        raise InputError(f"{path}: others may read this key", f"chmod 600 {path}, or better make a new key")
+    refuse_shared(path)
     try:
         return serialization.load_pem_private_key(content, None)
     except TypeError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facexcli.cli.verify import EXIT_NOTHING_FOUND, EXIT_TAMPERED, _lines
-from facexcli.fusion.watermark import Evidence
+from facexcli.fusion.watermark_search import Evidence
 from facexcli.pipeline.verification import verify
 from facexcli.provenance.identity import identity_of
 from facexcli.provenance.manifest import Ingredient, Statement

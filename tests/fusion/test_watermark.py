@@ -8,15 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facexcli.fusion.watermark import (
-    FOUND_LOG10,
-    GRID_PX,
-    PUBLIC_KEY,
-    Evidence,
-    add_mark,
-    make_dither,
-    weigh,
-)
+from facexcli.fusion.watermark import add_mark
+from facexcli.fusion.watermark_search import FOUND_LOG10, Evidence, weigh
+from facexcli.fusion.watermark_waves import GRID_PX, PUBLIC_KEY, make_dither
 from facexcli.types import Array
 from tests.fusion.conftest import paint_face
 

@@ -6,8 +6,10 @@ import gc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from facexcli.media.color import put_roi
+from facexcli.media.frames import frames_ahead
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 
@@ -30,3 +32,16 @@ def test_painted_frames_need_no_collector_to_be_freed(eval_data: Path) -> None:
         assert _living_frames() - before <= 2  # the one whose display matrix was read, and the first
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("size", "pix_fmt", "count"),
+    [
+        ((640, 360), "yuv420p", 6),
+        ((1920, 1080), "yuv420p10le", 5),
+        ((3840, 2160), "yuv420p", 2),
+        ((7680, 4320), "rgba64le", 2),
+    ],
+)
+def test_of_large_frames_fewer_wait(size: tuple[int, int], pix_fmt: str, count: int) -> None:
+    assert frames_ahead(*size, pix_fmt) == count

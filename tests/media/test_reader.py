@@ -51,7 +51,7 @@ def test_a_range_is_exact_and_keeps_frame_numbers(
 
 def test_closing_early_ends_the_thread(make_clip: ClipMaker) -> None:
     path = make_clip("clip.mkv", pts=range(60))
-    reader = FrameReader(path, probe(path), ahead=2)
+    reader = FrameReader(path, probe(path))
     assert next(reader).index == 0
     reader.close()
     reader.close()

@@ -10,7 +10,7 @@ import pytest
 from facexcli.api import swap
 from facexcli.config import resolve
 from facexcli.errors import InputError
-from facexcli.fusion.watermark import PUBLIC_KEY
+from facexcli.fusion.watermark_waves import PUBLIC_KEY
 from facexcli.media.image import read_image
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
@@ -74,6 +74,7 @@ def test_a_video_without_a_mark_has_none(talking_clip: Path) -> None:
 def test_a_picture_has_a_mark_unless_nobody_wants_one(portrait: Path, eval_data: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(OWN_KEY + b"\n")
+    secret.chmod(0o600)
     source = eval_data / "london" / "011_neutral.jpg"
     results = {}
     for name, flags in {
@@ -105,5 +106,11 @@ def test_keys_that_are_none_are_refused(tmp_path: Path) -> None:
         watermark_key(ProvenanceSettings(watermark_key=tmp_path / "missing"))
     short = tmp_path / "short"
     short.write_bytes(b"1234\n")
+    short.chmod(0o600)
     with pytest.raises(InputError, match="8 to 4096 bytes"):
         watermark_key(ProvenanceSettings(watermark_key=short))
+    shared = tmp_path / "shared"
+    shared.write_bytes(OWN_KEY)
+    shared.chmod(0o644)
+    with pytest.raises(InputError, match="others may read"):
+        watermark_key(ProvenanceSettings(watermark_key=shared))
