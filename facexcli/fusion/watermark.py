@@ -64,12 +64,12 @@ def add_mark(rgb: Array, alpha: Array, under: Array, grid_from_crop: Array, dith
 
 def _luma(rgb: Array, alpha: Array, under: Array) -> Array:
     """Of a face (h, w, 3) painted over a picture: float32 (h, w) in 0..255."""
-    below = cv2.cvtColor(under, cv2.COLOR_RGB2GRAY).astype(np.float32)  # of BT.601, much faster, for the rim
-    above = cv2.transform(rgb, 255 * _LUMA[None])
+    below: Array = cv2.cvtColor(under, cv2.COLOR_RGB2GRAY).astype(np.float32)  # of BT.601, much faster, for the rim
+    above: Array = cv2.transform(rgb, 255 * _LUMA[None])
     above -= below
     above *= alpha
     above += below
-    return np.asarray(above)
+    return above
 
 
 def _delta(seen: Array, share: Array, painted: Array, dither: Array) -> Array:
