@@ -229,6 +229,7 @@ def bench_engine(
     batch: Annotated[int | None, typer.Option("--batch-size", metavar="N", min=1, help="facex: faces at once")] = None,
     dtype: Annotated[str, typer.Option("--dtype", metavar="auto|fp32|fp16|bf16", help="facex: precision")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="facex: also compiled")] = True,
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="facex: also exported, by onnxruntime")] = False,
 ) -> None:
     """Time an engine by itself, a face at a time; ONNX engines with a made network of 37 GFLOP.
 
@@ -240,9 +241,10 @@ def bench_engine(
       facex bench engine mesh --faces 50
       facex bench engine difffae --faces 3
       facex bench engine facex --config sd15 --size 512 --steps 10
+      facex bench engine facex --config compact --no-compile --onnx
     """
     if name == "facex":
-        _bench_network(config or "tiny", size, steps, device or "auto", dtype, batch, faces, compiled, as_json)
+        _bench_network(config or "tiny", size, steps, device or "auto", dtype, batch, faces, compiled, onnx, as_json)
         return
     if name == "difffae" and size is None and steps is None and batch is None:
         _bench_difffae(config or "tiny", device or "auto", faces, as_json)
@@ -292,6 +294,7 @@ def _bench_network(
     batch: int | None,
     faces: int,
     compiled: bool,
+    onnx: bool,
     as_json: bool,
 ) -> None:
     if find_spec("torch") is None or find_spec("diffusers") is None:
@@ -300,7 +303,9 @@ def _bench_network(
         raise unknown_name("precision", dtype, get_args(DtypeName))
     from facexcli.evaluate.network_bench import bench_network
 
-    cost = bench_network(config, size, steps, device, cast("DtypeName", dtype), batch, faces, compiled=compiled)
+    cost = bench_network(
+        config, size, steps, device, cast("DtypeName", dtype), batch, faces, compiled=compiled, exported=onnx
+    )
     if as_json:
         print_json(asdict(cost))
         return
@@ -314,8 +319,8 @@ def _bench_network(
     _line("all", *(run.wall_ms for run in cost.runs), f"{1000 * cost.runs[0].tflop:.2f}")
     for run in cost.runs:
         print_result(
-            f"{run.mode}: {run.wall_ms:.1f} ms a face, {run.tflop_per_s:.3g} TFLOP/s, "
-            f"{run.tflop_per_s / cost.peak_tflop_per_s:.0%} of the matrix product; {run.peak_mib:.0f} MiB at most; "
+            f"{run.mode}: {run.wall_ms:.1f} ms a face, {1000 / run.wall_ms:.2f} faces/s, "
+            f"{run.tflop_per_s:.3g} TFLOP/s, {run.tflop_per_s / cost.peak_tflop_per_s:.0%} of the matrix product; {run.peak_mib:.0f} MiB at most; "
             f"ready after {run.first_s:.1f} s{f' ({run.note})' if run.note else ''}"
         )
 

@@ -7,29 +7,34 @@ from __future__ import annotations
 
 import resource
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from pydantic import ValidationError
 
 from facexcli.device import choose_device
-from facexcli.diffusion.schedule import SamplingPlan
+from facexcli.engines.base import EngineOptions
 from facexcli.engines.facex.config import FaceXConfig, config_named
 from facexcli.engines.facex.cost import Clock, flop_of_stages, measured_flops
 from facexcli.engines.facex.execution import Execution, Layout, choose_dtype
+from facexcli.engines.facex.graph_execution import check_options
+from facexcli.engines.facex.graph_file import check_exportable
 from facexcli.engines.facex.model import FaceXNetwork
-from facexcli.engines.facex.running import made_faces, made_inputs
+from facexcli.engines.facex.running import made_faces, made_inputs, planned
 from facexcli.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from facexcli.diffusion.schedule import SamplingPlan
     from facexcli.engines.facex.ford import FaceFacts
-    from facexcli.engines.facex.running import Given
+    from facexcli.engines.facex.running import Given, Running
     from facexcli.settings import DtypeName
 
 _CUDA_BATCH = 4
@@ -95,27 +100,34 @@ def bench_network(
     faces: int = 10,
     *,
     compiled: bool = True,
+    exported: bool = False,
 ) -> NetworkCost:
-    """Time a configuration of FaceX on made faces, as it is and compiled.
+    """Time a configuration of FaceX on made faces, as it is, compiled, and exported, run by onnxruntime.
 
-    Raises UsageError for a configuration or a size that cannot be, DeviceError for a device that is not there or has
-    too little memory.
+    Raises UsageError for a configuration or a size that cannot be, or that cannot be exported, DeviceError for a device
+    that is not there or has too little memory.
     """
     shape = _sized(config_named(config), size_px)
     place = torch.device(choose_device(device).name)
     kind = choose_dtype(place, dtype)
-    plan = SamplingPlan("dpm++", steps or shape.steps, karras=True, prediction=shape.prediction)
+    options = EngineOptions(device=place.type, steps=steps, batch_size=batch, dtype=dtype)
+    if exported:
+        check_exportable(shape)
+        check_options(options)
+    plan = planned(shape, options)
     layout = Layout(place, kind, batch or (1 if place.type == "cpu" else _CUDA_BATCH))
     peak = measured_flops(place, kind)
     try:
         network = _random_network(shape, place)
         modes = [layout, replace(layout, compiled=True)] if compiled else [layout]
-        runs = tuple(_run(Execution(network, plan, each), faces) for each in modes)
+        runs = [_by_torch(Execution(network, plan, each), faces) for each in modes]
+        if exported:
+            runs.append(_by_onnxruntime(network, plan, options, faces))
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{place}: not enough memory for {config} at {size_px} px",
                           "take --batch-size 1, a smaller --size or --config") from error  # fmt: skip
     name = str(kind).removeprefix("torch.")
-    return NetworkCost(config, shape.size_px, plan.steps, layout.batch, _named(place), name, peak / 1e12, runs)
+    return NetworkCost(config, shape.size_px, plan.steps, layout.batch, _named(place), name, peak / 1e12, tuple(runs))
 
 
 def _sized(config: FaceXConfig, size_px: int | None) -> FaceXConfig:
@@ -137,61 +149,79 @@ def _random_network(config: FaceXConfig, device: torch.device) -> FaceXNetwork:
     return network
 
 
-def _run(execution: Execution, faces: int) -> NetworkRun:
+def _run(running: Running, plan: SamplingPlan, mode: str, faces: int, ready_s: float) -> NetworkRun:
+    """ready_s: what it took so far, until the network was compiled or loaded."""
     start = time.perf_counter()
-    execution.warm_up()
-    people, picked = made_faces(execution.config, execution.batch), made_inputs(execution)
+    people, picked = made_faces(running.config, running.batch), made_inputs(running)
     for _ in range(2):  # memory is taken, and kernels are loaded or recorded
-        execution.tokens(people)
-        execution.sampled(picked)
-    first_s = time.perf_counter() - start
-    rounds = max(_LEAST_ROUNDS, -(-faces // execution.batch))
-    on_cuda = execution.layout.device.type == "cuda"
-    if on_cuda:
-        torch.cuda.reset_peak_memory_stats(execution.layout.device)
-    laps = [_laps_s(execution, people, picked) for _ in range(rounds)]
-    gflop = flop_of_stages(execution.config, execution.plan.steps, execution.layout.guidance)
+        running.tokens(people)
+        running.sampled(picked)
+    first_s = ready_s + time.perf_counter() - start
+    rounds = max(_LEAST_ROUNDS, -(-faces // running.batch))
+    device = torch.device(running.place)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    laps = [_laps_s(running, people, picked, device) for _ in range(rounds)]
+    gflop = flop_of_stages(running.config, plan.steps)
     stages = tuple(
-        StageCost(name, 1000 * statistics.median(lap[name] for lap in laps) / execution.batch, gflop.get(name, 0) / 1e9)
+        StageCost(name, 1000 * statistics.median(lap[name] for lap in laps) / running.batch, gflop.get(name, 0) / 1e9)
         for name in laps[0]
     )
-    wall_ms = _wall_ms(execution, people, picked, rounds)
-    peak = torch.cuda.max_memory_allocated(execution.layout.device) / 2**20 if on_cuda else _peak_rss_mib()
-    execution.close()
+    wall_ms = _wall_ms(running, people, picked, rounds, 1 if device.type == "cpu" else _CALLERS)
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _peak_rss_mib()
+    running.close()
+    return NetworkRun(mode, stages, wall_ms, peak, first_s, "; ".join(running.doubts))
+
+
+def _by_torch(execution: Execution, faces: int) -> NetworkRun:
+    start = time.perf_counter()
+    execution.warm_up()
     mode = "compiled" if execution.layout.compiled else "eager"
-    return NetworkRun(mode, stages, wall_ms, peak, first_s, "; ".join(execution.doubts))
+    return _run(execution, execution.plan, mode, faces, time.perf_counter() - start)
 
 
-def _laps_s(execution: Execution, people: Sequence[FaceFacts], picked: Given) -> Mapping[str, float]:
+def _by_onnxruntime(network: FaceXNetwork, plan: SamplingPlan, options: EngineOptions, faces: int) -> NetworkRun:
+    from facexcli.engines.facex.export import export_network
+    from facexcli.engines.facex.graph_execution import open_graph_execution
+
+    with tempfile.TemporaryDirectory(prefix="facex-bench-") as folder:
+        file = Path(folder) / "network.onnx"
+        export_network(network, file)
+        start = time.perf_counter()
+        execution = open_graph_execution(file, options)
+        return _run(execution, plan, "onnxruntime", faces, time.perf_counter() - start)
+
+
+def _laps_s(running: Running, people: Sequence[FaceFacts], picked: Given, device: torch.device) -> Mapping[str, float]:
     """Seconds of each stage, for a batch."""
     names: list[str] = []
-    clock = Clock(execution.layout.device)
+    clock = Clock(device)
 
     def observe(stage: str) -> None:
         names.append(stage)
         clock.mark()
 
-    nobody, execution.observe = execution.observe, observe
-    execution.tokens(people)
-    execution.sampled(picked)
-    execution.observe = nobody
+    nobody, running.observe = running.observe, observe
+    running.tokens(people)
+    running.sampled(picked)
+    running.observe = nobody
     found: dict[str, float] = defaultdict(float)
     for name, seconds in zip(names, clock.laps_s(), strict=True):
         found[name] += seconds
     return found
 
 
-def _wall_ms(execution: Execution, people: Sequence[FaceFacts], picked: Given, rounds: int) -> float:
+def _wall_ms(running: Running, people: Sequence[FaceFacts], picked: Given, rounds: int, callers: int) -> float:
     """Of a face, with as many callers as there are in a render."""
 
     def once(_: int) -> None:
-        execution.tokens(people)
-        execution.sampled(picked)
+        running.tokens(people)
+        running.sampled(picked)
 
-    with ThreadPoolExecutor(1 if execution.layout.device.type == "cpu" else _CALLERS) as callers:
+    with ThreadPoolExecutor(callers) as pool:
         start = time.perf_counter()
-        list(callers.map(once, range(rounds)))
-        return 1000 * (time.perf_counter() - start) / (rounds * execution.batch)
+        list(pool.map(once, range(rounds)))
+        return 1000 * (time.perf_counter() - start) / (rounds * running.batch)
 
 
 def _named(device: torch.device) -> str:

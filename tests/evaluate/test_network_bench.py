@@ -30,6 +30,21 @@ def test_every_stage_is_timed_and_counted() -> None:
     assert (cost.size_px, cost.steps, cost.batch, cost.dtype) == (128, 2, 2, "float32")
 
 
+def test_what_was_exported_is_timed_beside_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["bench", "engine", "facex", "--faces", "3", "--device", "cpu", "--no-compile", "--onnx"]
+    assert main([*arguments, "--config", "sd15"]) == 2
+    assert main([*arguments, "--config", "tiny", "--batch-size", "2"]) == 2
+    assert "one face at a time" in capsys.readouterr().err
+    pytest.importorskip("onnxscript")
+    assert main([*arguments, "--config", "tiny", "--steps", "2", "--json"]) == 0
+    eager, graph = json.loads(capsys.readouterr().out)["runs"]
+    assert (eager["mode"], graph["mode"]) == ("eager", "onnxruntime")
+    assert [stage["name"] for stage in eager["stages"]] == [stage["name"] for stage in graph["stages"]]
+    assert graph["wall_ms"] > 0
+
+
 def test_stages_add_up_to_a_face() -> None:
     config = PRESETS["compact"]
     stages = flop_of_stages(config, 6)

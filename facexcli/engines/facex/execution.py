@@ -22,7 +22,7 @@ from facexcli.diffusion.sample import Start, sample
 from facexcli.engines.facex.compiled import compiled, in_words
 from facexcli.engines.facex.ford import face_tensors
 from facexcli.engines.facex.model import joined
-from facexcli.engines.facex.running import Given, default_batch, made_inputs, no_room, planned
+from facexcli.engines.facex.running import Given, default_batch, made_inputs, no_room, nobody, planned
 from facexcli.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class Execution:
     What is not a plain network on a CPU is run in one thread of its own, which CUDA graphs belong to, and which begins
     a batch while its callers wait for the one before.
 
-    doubts: why it is not run as it was asked to be. observe: is told when a part of the work has been asked for, by its
-    name in `cost.flop_of_stages`, and `copies` for what goes from and to the host.
+    For its attributes see `Running`.
     """
 
     out_of_memory: tuple[type[Exception], ...] = (torch.OutOfMemoryError,)
@@ -83,7 +82,7 @@ class Execution:
         network.controller.fold()
         self.config, self.plan, self.layout = network.config, plan, layout
         self.doubts: tuple[str, ...] = ()
-        self.observe: Callable[[str], None] = _nobody
+        self.observe: Callable[[str], None] = nobody
         # A convolution's channels lie side by side in memory, as tensor cores want them.
         self.network = network.eval().requires_grad_(False).to(layout.device, layout.dtype)
         if layout.device.type == "cuda":
@@ -263,10 +262,6 @@ class Execution:
             return host
 
         return waited
-
-
-def _nobody(stage: str) -> None:
-    """Where nobody observes."""
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,13 +12,13 @@ from facexcli.diffusion.solver import ArraySolver
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
 from facexcli.engines.facex.config import MOTION_SIZES
 from facexcli.engines.facex.graph_file import KEYS, SAMPLED, STEP, TOKENS, read_graph_file
-from facexcli.engines.facex.running import planned
+from facexcli.engines.facex.running import nobody, planned
 from facexcli.engines.onnx.providers import CPU, Providers, providers_for
 from facexcli.errors import DeviceError, UsageError, WeightsError
 from facexcli.weights.sessions import load_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from facexcli.diffusion.schedule import SamplingPlan
@@ -58,12 +58,14 @@ class GraphExecution:
         """Raises WeightsError for graphs that onnxruntime does not take, DeviceError for a device that fails."""
         self.config: FaceXConfig = file.config
         self.doubts = doubts
+        self.observe: Callable[[str], None] = nobody
         self._path, self._looked_up, self._plan, self._providers = file.path, file.looked_up, plan, providers
         self._sessions = {name: load_session(file.path, providers.names, part) for name, part in file.parts.items()}
 
     @property
     def place(self) -> str:
-        return "cpu" if self._providers.is_cpu else self._providers.names[0]
+        providers = self._providers
+        return "cpu" if providers.memory == "cpu" else f"{providers.memory}:{providers.index}"
 
     def tokens(self, faces: Sequence[FaceFacts]) -> list[Mapping[str, Array]]:
         """The adapted tokens of faces, one by one, each (1, N, width)."""
@@ -99,7 +101,9 @@ class GraphExecution:
         }
         binding = self._bound(TOKENS, values)
         binding.bind_output(f"{TOKENS}tokens", "cpu")
+        self.observe("copies")
         tokens = self._run(TOKENS, binding)
+        self.observe("tokens")
         counts = [self.config.identity_tokens, *[1] * (len(TOKEN_ATTRIBUTES) - 1)]
         parts = np.split(tokens, np.cumsum(counts)[:-1], axis=1)
         return dict(zip(TOKEN_ATTRIBUTES, parts, strict=True))
@@ -109,21 +113,28 @@ class GraphExecution:
         reference = _unshuffled(_planes(given.reference[row]), factor)
         hole = _latent_mask(given.hole[row], factor)
         binding = self._bound(STEP, {"channels": np.concatenate([reference, hole], axis=1)})
+        binding.bind_output(f"{STEP}{SAMPLED}", "cpu")
+        self.observe("reference")
         for name, value in zip(self._looked_up, self._keys(context), strict=True):
             binding.bind_ortvalue_input(f"{STEP}{name}", value)
-        binding.bind_output(f"{STEP}{SAMPLED}", "cpu")
-
-        def predict(latent: Array, timestep: int) -> Array:
-            self._bind(STEP, binding, {"latent": latent, "timestep": np.array([timestep])})
-            return self._run(STEP, binding)
-
+        self.observe("keys")
         fusion = start = None
         if given.canvas is not None and given.edited is not None:
             canvas = _unshuffled(_planes(given.canvas[row]), factor)
             fusion = MaskedFusion(_latent_mask(given.edited[row], factor), canvas, noise)
         if given.start is not None:
             start = Start(_unshuffled(_planes(given.start[row]), factor), given.strength)
-        return _shuffled(sample(predict, self._plan, noise, fusion, start, ArraySolver(self._plan)), factor)
+        self.observe("encode")
+
+        def predict(latent: Array, timestep: int) -> Array:
+            self._bind(STEP, binding, {"latent": latent, "timestep": np.array([timestep])})
+            return self._run(STEP, binding)
+
+        latent: Array = sample(predict, self._plan, noise, fusion, start, ArraySolver(self._plan))
+        self.observe("steps")
+        picture = _shuffled(latent, factor)
+        self.observe("decode")
+        return picture
 
     def _keys(self, context: Array) -> Sequence[Any]:
         """What the blocks look up, where the network is run."""

@@ -69,10 +69,13 @@ class Given:
 class Running(Protocol):
     """A network where it is run. Several threads may call.
 
-    doubts: why it is not run as it was asked to be. out_of_memory: what is raised where a batch does not fit.
+    doubts: why it is not run as it was asked to be. out_of_memory: what is raised where a batch does not fit. observe:
+    is told when a part of the work has been asked for, by its name in `cost.flop_of_stages`, and `copies` for what goes
+    from and to the host.
     """
 
     doubts: tuple[str, ...]
+    observe: Callable[[str], None]
     out_of_memory: tuple[type[Exception], ...]
 
     @property
@@ -137,6 +140,10 @@ def no_room(place: str) -> DeviceError:
     return DeviceError(
         f"{place}: not enough memory for one face", "free some, or take a smaller network or --device cpu"
     )
+
+
+def nobody(stage: str) -> None:
+    """Where nobody observes."""
 
 
 def made_faces(config: FaceXConfig, count: int) -> list[FaceFacts]:
