@@ -320,8 +320,8 @@ def _bench_network(
     for run in cost.runs:
         print_result(
             f"{run.mode}: {run.wall_ms:.1f} ms a face, {1000 / run.wall_ms:.2f} faces/s, "
-            f"{run.tflop_per_s:.3g} TFLOP/s, {run.tflop_per_s / cost.peak_tflop_per_s:.0%} of the matrix product; {run.peak_mib:.0f} MiB at most; "
-            f"ready after {run.first_s:.1f} s{f' ({run.note})' if run.note else ''}"
+            f"{run.tflop_per_s:.3g} TFLOP/s, {run.tflop_per_s / cost.peak_tflop_per_s:.0%} of the matrix product; "
+            f"{run.peak_mib:.0f} MiB at most; ready after {run.first_s:.1f} s{f' ({run.note})' if run.note else ''}"
         )
 
 
