@@ -86,10 +86,11 @@ def shared_sessions() -> Sessions:
     return Sessions()
 
 
-def load_session(path: Path, providers: Sequence[str], content: bytes | None = None) -> Any:
+def load_session(path: Path, providers: Sequence[str], content: bytes | None = None, *, spins: bool = True) -> Any:
     """A session of onnxruntime. `providers` are its names; a device that is not the first has its number after a colon.
 
-    content: a graph that was taken out of the file, in its place.
+    content: a graph that was taken out of the file, in its place. spins: whether threads wait by spinning, which is
+    fastest for one caller with all of the machine for itself, and slow where cores are wanted by others too.
 
     Raises WeightsError for a file that is no graph, DeviceError for providers that do not start.
     """
@@ -103,6 +104,8 @@ def load_session(path: Path, providers: Sequence[str], content: bytes | None = N
         raise DeviceError(f"onnxruntime has no {', '.join(missing)}", "use --device cpu, or install onnxruntime-gpu")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what matters is raised
+    if not spins:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     numbered = [(name, {"device_id": number} if number else {}) for name, number in named]
     try:
         session = onnxruntime.InferenceSession(content or str(path), options, providers=numbered)

@@ -60,7 +60,10 @@ class GraphExecution:
         self.doubts = doubts
         self.observe: Callable[[str], None] = nobody
         self._path, self._looked_up, self._plan, self._providers = file.path, file.looked_up, plan, providers
-        self._sessions = {name: load_session(file.path, providers.names, part) for name, part in file.parts.items()}
+        # Frames are painted side by side, between decoding and encoding: no thread may hold a core for nothing.
+        self._sessions = {
+            name: load_session(file.path, providers.names, part, spins=False) for name, part in file.parts.items()
+        }
 
     @property
     def place(self) -> str:

@@ -20,13 +20,17 @@ pytest.importorskip("onnxscript")
 
 from facexcli.cli.app import main  # noqa: E402
 from facexcli.engines.base import EngineOptions  # noqa: E402
+from facexcli.engines.facex import graph_execution  # noqa: E402
 from facexcli.engines.facex.checkpoint import save_checkpoint  # noqa: E402
 from facexcli.engines.facex.config import PRESETS  # noqa: E402
 from facexcli.engines.facex.engine import FaceXEngine  # noqa: E402
 from facexcli.engines.facex.export import export_network  # noqa: E402
+from facexcli.engines.facex.graph_execution import open_graph_execution  # noqa: E402
 from facexcli.engines.facex.graph_file import KEYS, STEP, metadata_of, read_graph_file  # noqa: E402
 from facexcli.engines.facex.model import FaceXNetwork  # noqa: E402
-from facexcli.errors import UsageError, WeightsError  # noqa: E402
+from facexcli.engines.facex.render import FaceXRenderer  # noqa: E402
+from facexcli.engines.onnx.providers import CPU, Providers  # noqa: E402
+from facexcli.errors import DeviceError, UsageError, WeightsError  # noqa: E402
 from facexcli.media.image import read_image  # noqa: E402
 from facexcli.recipes import Recipe, recipe_named, with_regions  # noqa: E402
 from facexcli.types import Crop, EditRequest, Motion, Patch  # noqa: E402
@@ -350,3 +354,47 @@ def test_networks_on_stable_diffusion_stay_with_torch(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="not exported"):
         export_network(Large(), tmp_path / "sd15.onnx")  # type: ignore[arg-type]
+
+
+class Failing:
+    """A session that fails with a message of onnxruntime's."""
+
+    def __init__(self, session: Any, message: str) -> None:
+        self._session, self._message = session, message
+
+    def io_binding(self) -> Any:
+        return self._session.io_binding()
+
+    def run_with_iobinding(self, binding: Any) -> None:
+        raise RuntimeError(f"{self._message}\nand more of it")
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "told"),
+    [
+        ("Failed to allocate memory for requested buffer of size 9", DeviceError, "cpu: not enough memory"),
+        ("Non-zero status code returned while running Conv", WeightsError, "the network failed: Non-zero"),
+    ],
+)
+def test_what_fails_while_it_runs_is_one_clear_error(
+    graph: Path, crop: CropMaker, message: str, error: type[Exception], told: str
+) -> None:
+    options = EngineOptions(weights=graph, device="cpu")
+    execution = open_graph_execution(graph, options)
+    renderer = FaceXRenderer(execution, options)
+    request = EditRequest(crop(10), renderer.prepare([crop(0)]), recipe_named("swap"))
+    execution._sessions[STEP] = Failing(execution._sessions[STEP], message)
+    with pytest.raises(error, match=told) as caught:
+        renderer.render([request])
+    assert "and more" not in str(caught.value)
+
+
+def test_a_device_that_does_not_start_is_left_where_nobody_asked_for_it(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerated = Providers(("CUDAExecutionProvider", CPU), "the first CUDA device", "cuda")
+    monkeypatch.setattr(graph_execution, "providers_for", lambda device: accelerated)
+    execution = open_graph_execution(graph, EngineOptions(weights=graph, device="auto"))
+    assert execution.place == "cpu" and "runs on the CPU" in execution.doubts[0]
+    with pytest.raises(DeviceError):
+        open_graph_execution(graph, EngineOptions(weights=graph, device="cuda"))
