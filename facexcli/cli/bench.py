@@ -318,10 +318,11 @@ def _bench_network(
         _line(rows[0].name, *(row.ms for row in rows), f"{rows[0].gflop:.2f}")
     _line("all", *(run.wall_ms for run in cost.runs), f"{1000 * cost.runs[0].tflop:.2f}")
     for run in cost.runs:
+        share = run.tflop_per_s / cost.peak_tflop_per_s
         print_result(
-            f"{run.mode}: {run.wall_ms:.1f} ms a face, {1000 / run.wall_ms:.2f} faces/s, "
-            f"{run.tflop_per_s:.3g} TFLOP/s, {run.tflop_per_s / cost.peak_tflop_per_s:.0%} of the matrix product; "
-            f"{run.peak_mib:.0f} MiB at most; ready after {run.first_s:.1f} s{f' ({run.note})' if run.note else ''}"
+            f"{run.mode}: {run.wall_ms:.1f} ms a face, {1000 / run.wall_ms:.2f} faces/s, {run.cpu_ms:.1f} ms of CPU; "
+            f"{run.tflop_per_s:.3g} TFLOP/s, {share:.0%} of the matrix product; {run.peak_mib:.0f} MiB at most; "
+            f"ready after {run.first_s:.1f} s{f' ({run.note})' if run.note else ''}"
         )
 
 

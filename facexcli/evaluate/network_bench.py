@@ -56,13 +56,15 @@ class StageCost:
 class NetworkRun:
     """The network in one way of running it.
 
-    wall_ms: of a face in steady state, copies included. peak_mib: of the device's memory, on a CPU of the process since
-    it began. first_s: until the first faces were done, compiling included. note: why it is not run as it was asked to.
+    wall_ms: of a face in steady state, copies included; cpu_ms: of the processor's time. peak_mib: of the device's
+    memory, on a CPU of the process since it began. first_s: until the first faces were done, compiling included. note:
+    why it is not run as it was asked to.
     """
 
     mode: str
     stages: tuple[StageCost, ...]
     wall_ms: float
+    cpu_ms: float
     peak_mib: float
     first_s: float
     note: str = ""
@@ -167,10 +169,10 @@ def _run(running: Running, plan: SamplingPlan, mode: str, faces: int, ready_s: f
         StageCost(name, 1000 * statistics.median(lap[name] for lap in laps) / running.batch, gflop.get(name, 0) / 1e9)
         for name in laps[0]
     )
-    wall_ms = _wall_ms(running, people, picked, rounds, 1 if device.type == "cpu" else _CALLERS)
+    wall_ms, cpu_ms = _steady_ms(running, people, picked, rounds)
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _peak_rss_mib()
     running.close()
-    return NetworkRun(mode, stages, wall_ms, peak, first_s, "; ".join(running.doubts))
+    return NetworkRun(mode, stages, wall_ms, cpu_ms, peak, first_s, "; ".join(running.doubts))
 
 
 def _by_torch(execution: Execution, faces: int) -> NetworkRun:
@@ -211,17 +213,18 @@ def _laps_s(running: Running, people: Sequence[FaceFacts], picked: Given, device
     return found
 
 
-def _wall_ms(running: Running, people: Sequence[FaceFacts], picked: Given, rounds: int, callers: int) -> float:
-    """Of a face, with as many callers as there are in a render."""
+def _steady_ms(running: Running, people: Sequence[FaceFacts], picked: Given, rounds: int) -> tuple[float, float]:
+    """Of a face, by the wall and of the processor's time, with as many callers as there are in a render."""
 
     def once(_: int) -> None:
         running.tokens(people)
         running.sampled(picked)
 
-    with ThreadPoolExecutor(callers) as pool:
-        start = time.perf_counter()
-        list(pool.map(once, range(rounds)))
-        return 1000 * (time.perf_counter() - start) / (rounds * running.batch)
+    with ThreadPoolExecutor(_CALLERS) as callers:
+        start, cpu_s = time.perf_counter(), time.process_time()
+        list(callers.map(once, range(rounds)))
+        faces = rounds * running.batch
+        return 1000 * (time.perf_counter() - start) / faces, 1000 * (time.process_time() - cpu_s) / faces
 
 
 def _named(device: torch.device) -> str:
