@@ -40,6 +40,8 @@ TOKEN_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
 CUT_OUT = 127
 """The grey of what is cut out of the inpainting reference."""
 _RIM_POINTS = 6
+_FILL, _FAR = 0.03, 1e-4
+"""How far a hole takes its colours from, in crop sides; and the weight of the mean of all, for what is farther away."""
 _DILATION = 0.04
 """Of the crop's side: how far a cut goes beyond the outline, so that nothing of the old face's edge is left."""
 
@@ -96,7 +98,8 @@ def assemble_reference(
         givers: who gives each region, expression and gaze that is not the canvas's own, in crops of the same size.
         hole_mask: uint8 (S, S), 255 where new content is asked for besides.
         swap_reference: `paste` puts the face's regions that were cut out in again, from the one who gives them; `warp`
-            fits who gives them to the canvas before (`fitted`).
+            fits who gives them to the canvas before (`fitted`), and fills what is left of the hole with the colours
+            around it.
     """
     taken = [region for region in HEAD_REGIONS if recipe[region] != "canvas"]
     if swap_reference == "warp":
@@ -116,14 +119,25 @@ def assemble_reference(
         source = givers["hair"]
         head = region_union([source], HEAD_REGIONS)
         grey = cv2.cvtColor(source.rgb, cv2.COLOR_RGB2GRAY)[..., None]
-        return Reference(np.where(head[..., None] > 0, grey, picture), cut * (1 - head), edited)
+        picture, cut = np.where(head[..., None] > 0, grey, picture), cut * (1 - head)
+        return Reference(_filled(picture, cut) if swap_reference == "warp" else picture, cut, edited)
     if swap_reference != "cut":
         for giver in {id(givers[region]): givers[region] for region in taken}.values():
             # All its regions at once: where two of them meet, neither has half of a pixel.
             shown = region_union([giver], [region for region in taken if givers[region] is giver])
             picture = np.where(shown[..., None] > 0, giver.rgb, picture)
             cut = cut * (1 - shown)
-    return Reference(picture, cut, edited)
+    return Reference(_filled(picture, cut) if swap_reference == "warp" else picture, cut, edited)
+
+
+def _filled(rgb: Array, hole: Array) -> Array:
+    """The hole in the colours of what is around it: normalised convolution (Knutsson and Westin 1993)."""
+    known = 1 - hole
+    reach = _FILL * hole.shape[0]
+    mean = (rgb * known[..., None]).sum(axis=(0, 1)) / max(float(known.sum()), 1.0)
+    weight = cv2.GaussianBlur(known, (0, 0), reach) + _FAR
+    around = cv2.GaussianBlur((rgb * known[..., None]).astype(np.float32), (0, 0), reach) + _FAR * mean
+    return np.where(hole[..., None] > 0, np.round(around / weight[..., None]).astype(np.uint8), rgb)
 
 
 def _changed(recipe: Recipe, canvas: FaceFacts, givers: Mapping[Attribute, FaceFacts]) -> Array:
