@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 SwapReference = Literal["cut", "paste", "warp"]
+ReferenceChoice = Literal["auto", "cut", "paste", "warp"]
+"""What is seen in the place of a face; auto is what the network was trained with."""
 SamplerName = Literal["dpm++", "ddim", "pndm"]
 DtypeName = Literal["auto", "fp32", "fp16", "bf16"]
 
@@ -77,8 +79,9 @@ class EngineSettings(_Group):
     unet: Annotated[Path | None, Flag("--unet", "Engine and recipe", "NAME|FOLDER")] = Field(
         default=None, description="a community's Stable Diffusion UNet that draws the face in its own style (facex)"
     )
-    swap_reference: Annotated[SwapReference, Flag("--reference", "Engine and recipe")] = Field(
-        default="cut", description="what facex sees in a face's place: a hole, the new face as it is, or warped to it"
+    swap_reference: Annotated[ReferenceChoice, Flag("--reference", "Engine and recipe")] = Field(
+        default="auto",
+        description="what facex sees in a face's place: a hole, the new face as it is, or warped; auto as trained",
     )
     detail: Annotated[float, Flag("--detail", "Engine and recipe", "0..1")] = Field(
         default=0.55, ge=0.1, le=1, description="resolution of the new face, as a share of the frame's"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from facexcli.events import Reporter
     from facexcli.recipes import Attribute
-    from facexcli.settings import DtypeName, SamplerName, Settings, SwapReference
+    from facexcli.settings import DtypeName, ReferenceChoice, SamplerName, Settings
     from facexcli.types import Array, Crop, EditRequest, Motion, Patch, TemplateName
 
 
@@ -59,8 +59,9 @@ class EngineOptions:
 
     `weights` is a file or a folder of the user's own, `unet` the denoising network of somebody else. `device` is auto,
     cpu or cuda[:N]. None for `steps` and `batch_size` leaves them to the engine; a guidance of 1 is none.
-    `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them. `dtype`
-    is the precision of a torch network, and `compiled` whether it is compiled before the first face.
+    `swap_reference` says what stands in the place of regions that are replaced: nothing, or what replaces them; auto is
+    what the network was trained with. `dtype` is the precision of a torch network, and `compiled` whether it is
+    compiled before the first face.
     `temporal` is the share of the steps, 0..1, that is left out where a request has a `previous` face to set out from.
     `amounts` are pairs of an attribute, '' for all others, and 0..1.
     """
@@ -72,7 +73,7 @@ class EngineOptions:
     guidance: float = 1.0
     batch_size: int | None = None
     unet: Path | None = None
-    swap_reference: SwapReference = "cut"
+    swap_reference: ReferenceChoice = "auto"
     dtype: DtypeName = "auto"
     compiled: Literal["on", "off"] = "off"
     temporal: float = 0.0

@@ -73,4 +73,4 @@ def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) 
 
 def _shape_of(config: FaceXConfig) -> FaceXConfig:
     """Without what may be another for the same weights."""
-    return config.model_copy(update={"name": "", "steps": 0})
+    return config.model_copy(update={"name": "", "steps": 0, "reference": "cut"})

@@ -62,7 +62,7 @@ def run_training(
     compiled: see `TrainableFaceX.compile`; where None, as suits the device.
     """
     started_s = time.monotonic()
-    config = chosen_config(recipe.config, recipe.network)
+    config = chosen_config(recipe.config, {**recipe.network, "reference": recipe.reference})
     _check_public(config, public)
     recipe = recipe.settled(embedded=config.perception == "embedded")
     faces, others = prepared_faces(recipe, config, places, reporter, limit, workers)

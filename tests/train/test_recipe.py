@@ -131,7 +131,8 @@ def test_variants_are_trained_side_by_side_once(
     assert rows.keys() == {"base", "blind"} and rows["base"]["steps"] == 1
     assert rows["base"]["plain"] == rows["blind"]["plain"] and rows["base"]["psnr"].keys() == {"1", "2", "4"}
     assert abs(rows["base"]["psnr"]["1"]["swap"] - rows["base"]["plain"]["swap"]) < 0.5  # what it learned in a step
-    assert load_checkpoint(out / "base" / "last.safetensors").config.residual
+    config = load_checkpoint(out / "base" / "last.safetensors").config
+    assert config.residual and config.reference == "paste"  # so that the engine shows the same
     written = (out / "base" / "last.safetensors").stat().st_mtime_ns
     assert main(arguments) == 0
     table = capsys.readouterr().out.splitlines()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from facexcli.errors import unknown_name
+from facexcli.settings import SwapReference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ class FaceXConfig(_Part):
     that is trained along. inpainting: the reference image I_R enters as tokens of the image encoder (the paper), or as
     channels of the UNet's input, beside its mask. residual: what the UNet answers is added to I_R, which it then need
     not hand through its first layer (He et al. 2016); for clean latents alone. identity_spread: tokens that dlib's one
-    descriptor becomes.
+    descriptor becomes. reference: what it was trained to see in the place of a face, see `assemble_reference`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class FaceXConfig(_Part):
     null_tokens: int = 77
     steps: int = 10
     residual: bool = False
+    reference: SwapReference = "cut"
     identity_spread: int = Field(default=4, ge=1)
 
     @model_validator(mode="after")
@@ -141,6 +143,7 @@ PRESETS: Mapping[str, FaceXConfig] = MappingProxyType(
                 latent="unshuffle",
                 prediction="sample",
                 residual=True,
+                reference="warp",
                 perception="embedded",
                 inpainting="channels",
                 encoder_width=192,

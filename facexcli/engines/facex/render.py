@@ -65,7 +65,9 @@ class FaceXRenderer:
         self._running = running
         self._precise: Running | None = None
         self._lock = threading.Lock()
-        self._swap_reference, self._temporal = options.swap_reference, options.temporal
+        asked = options.swap_reference
+        self._swap_reference = self.config.reference if asked == "auto" else asked
+        self._temporal = options.temporal
         self._sources: tuple[tuple[Crop, ...], FaceFacts, Mapping[str, Any]] | None = None
 
     def prepare(self, sources: Sequence[Crop], motion: Motion | None = None) -> FaceXState:

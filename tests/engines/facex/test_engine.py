@@ -218,11 +218,12 @@ def test_a_communitys_unet_draws_another_face_if_it_has_the_shape(
 
 
 def test_a_pasted_reference_shows_the_new_face(checkpoint: Path, crop: CropMaker) -> None:
-    found = []
-    for kind in ("cut", "paste"):
+    found = {}
+    for kind in ("auto", "cut", "paste", "warp"):
         engine = opened(checkpoint, swap_reference=kind)
-        found.append(engine.render(swaps(engine, crop, 1))[0].rgb)
-    assert np.abs(found[0] - found[1]).mean() > 1e-4
+        found[kind] = engine.render(swaps(engine, crop, 1))[0].rgb
+    assert np.array_equal(found["auto"], found["cut"])  # as it was trained
+    assert np.abs(found["cut"] - found["paste"]).mean() > 1e-4 and np.abs(found["paste"] - found["warp"]).mean() > 1e-4
 
 
 def test_a_hole_is_filled_and_nothing_else_is_touched(engine: FaceXEngine, crop: CropMaker) -> None:
