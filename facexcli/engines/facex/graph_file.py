@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
 from facexcli.engines.facex.config import MOTION_SIZES, REGIONS, FaceXConfig
 from facexcli.engines.onnx.graph import slot_of
-from facexcli.engines.onnx.wire import fields, framed, inner, number, text
+from facexcli.engines.onnx.wire import fields, framed, inner, text
 from facexcli.errors import UsageError, WeightsError
 from facexcli.weights.convert import is_pickle
 
@@ -48,8 +48,8 @@ _MODEL_FIELDS = (_IR_VERSION, 2, 3, 4, 5, 6, _GRAPH, _OPERATOR_SET, _METADATA)
 """Of ModelProto: not training_info and functions."""
 _NODE, _NAME, _INITIALIZER, _INPUT, _OUTPUT = _GRAPH_FIELDS = (1, 2, 5, 11, 12)
 _NODE_INPUT, _NODE_OUTPUT, _NODE_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 4, 5, 7
-_ATTRIBUTE_TYPE, _PLAIN_TYPES = 20, (1, 2, 3, 6, 7, 8)
-"""Numbers, texts and lists of them: not tensors, which belong among the weights, and not graphs."""
+_ATTRIBUTE_FIELDS = (1, 2, 3, 4, 7, 8, 9, 13, 20)
+"""Name, type and words about it; numbers, texts and lists of them. Tensors belong among the weights, graphs nowhere."""
 _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 8, 13, 14
 _OPERATORS = frozenset(
     (
@@ -207,7 +207,7 @@ def _divided(data: mmap.mmap, start: int, stop: int) -> dict[str, _Part]:
         if field == _NODE:
             names = _names_of_node(data, at, end)
         elif field == _INITIALIZER:
-            if number(data, at, end, _TENSOR_LOCATION) or inner(data, at, end, _TENSOR_EXTERNAL):
+            if any(part[0] in (_TENSOR_EXTERNAL, _TENSOR_LOCATION) for part in fields(data, at, end)):
                 raise ValueError("some of its weights are in another file")
             names = [text(data, at, end, _TENSOR_NAME)]
         else:
@@ -223,14 +223,15 @@ def _divided(data: mmap.mmap, start: int, stop: int) -> dict[str, _Part]:
 
 def _names_of_node(data: mmap.mmap, start: int, stop: int) -> list[str]:
     """What a node takes and makes. Raises ValueError for one that is not let in."""
-    kind, names = text(data, start, stop, _NODE_TYPE), []
-    if kind not in _OPERATORS or text(data, start, stop, _NODE_DOMAIN):
-        raise ValueError(f"it holds the operator {kind[:40]!r}")
-    for field, at, end in fields(data, start, stop):
-        if field in (_NODE_INPUT, _NODE_OUTPUT) and end > at:
-            names.append(bytes(data[at:end]).decode("utf-8", "replace"))
-        elif field == _NODE_ATTRIBUTE and number(data, at, end, _ATTRIBUTE_TYPE) not in _PLAIN_TYPES:
-            raise ValueError(f"an operator {kind} of it holds a graph or weights")
+    names: list[str] = []
+    for field, at, end in fields(data, start, stop):  # all of them: of a field that is there twice the last one counts
+        content = bytes(data[at:end]).decode("utf-8", "replace") if field != _NODE_ATTRIBUTE else ""
+        if (field == _NODE_TYPE and content not in _OPERATORS) or (field == _NODE_DOMAIN and content):
+            raise ValueError(f"it holds the operator {content[:40]!r}")
+        if field in (_NODE_INPUT, _NODE_OUTPUT) and content:
+            names.append(content)
+        if field == _NODE_ATTRIBUTE and any(part[0] not in _ATTRIBUTE_FIELDS for part in fields(data, at, end)):
+            raise ValueError("an operator of it holds a graph or weights")
     return names
 
 

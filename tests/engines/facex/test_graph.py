@@ -30,6 +30,7 @@ from facexcli.engines.facex.graph_file import KEYS, STEP, metadata_of, read_grap
 from facexcli.engines.facex.model import FaceXNetwork  # noqa: E402
 from facexcli.engines.facex.render import FaceXRenderer  # noqa: E402
 from facexcli.engines.onnx.providers import CPU, Providers  # noqa: E402
+from facexcli.engines.onnx.wire import framed  # noqa: E402
 from facexcli.errors import DeviceError, UsageError, WeightsError  # noqa: E402
 from facexcli.media.image import read_image  # noqa: E402
 from facexcli.recipes import Recipe, recipe_named, with_regions  # noqa: E402
@@ -228,6 +229,24 @@ def test_a_file_with_anything_else_in_it_is_refused(
 ) -> None:
     with pytest.raises(WeightsError, match=message):
         read_graph_file(changed(graph, tmp_path, change))
+
+
+def test_a_field_that_is_there_twice_is_looked_at_twice(graph: Path, tmp_path: Path) -> None:
+    """Of an operator's two names onnxruntime would take the last one."""
+    model = onnx.load(str(graph))
+    parts = [(1, node.SerializeToString()) for node in model.graph.node]
+    parts[0] = (1, parts[0][1] + framed(4, b"Loop"))
+    for field, rows in ((5, "initializer"), (11, "input"), (12, "output")):
+        parts += [(field, each.SerializeToString()) for each in getattr(model.graph, rows)]
+    content = b"".join(framed(*part) for part in parts)
+    told = metadata_of(PRESETS["tiny"], content)
+    for entry in model.metadata_props:
+        entry.value = told[entry.key] if entry.key == "facex.sha256" else entry.value
+    model.ClearField("graph")
+    path = tmp_path / "twice.onnx"
+    path.write_bytes(model.SerializeToString() + framed(7, content))
+    with pytest.raises(WeightsError, match="the operator 'Loop'"):
+        read_graph_file(path)
 
 
 def foreign(_: bytes) -> bytes:
