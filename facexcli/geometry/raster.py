@@ -7,10 +7,14 @@ Parallel Algorithm for Polygon Rasterization", SIGGRAPH 1988, with the edge func
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facexcli.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SLACK = 1e-4
 """Pixels by which a triangle is widened, so that none falls between two neighbours by rounding."""
@@ -21,23 +25,24 @@ _LEAST_AREA = 1e-6
 class Raster:
     """The nearest surface at each pixel that shows any. Sizes: B meshes, N pixels of all pictures together.
 
-    pixels: int64 (N,), flat indices into (B, S, S). corners: int64 (N, 3), flat indices into (B, V). weights: float32
-    (N, 3), barycentric, adding up to 1. depth: float32 (N,), smaller is nearer.
+    pixels: int64 (N,), flat indices into (B, S, S). triangles: int64 (T, 3), corners as flat indices into (B, V), and
+    which: int (N,), the triangle seen at each pixel. weights: float32 (N, 3), barycentric, adding up to 1. depth:
+    float32 (N,), smaller is nearer.
     """
 
     size_px: int
     batch: int
     pixels: Array
-    corners: Array
+    triangles: Array
+    which: Array
     weights: Array
     depth: Array
 
     def interpolate(self, attributes: Array) -> Array:
         """What the vertices say, (B, V, D), at each pixel: float32 (N, D)."""
         flat = np.ascontiguousarray(attributes, np.float32).reshape(-1, attributes.shape[-1])
-        first, second, third = (flat.take(self.corners[:, corner], axis=0) for corner in range(3))
-        weights = self.weights
-        return np.asarray(first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:])
+        by_triangle = flat[self.triangles]  # (T, 3, D): a pixel then finds its three corners side by side
+        return np.asarray(np.einsum("nk,nkd->nd", self.weights, by_triangle.take(self.which, axis=0)))
 
     def image(self, values: Array, background: float = 0.0) -> Array:
         """Values (N, D) as pictures: float32 (B, S, S, D)."""
@@ -69,30 +74,40 @@ def rasterise(vertices: Array, triangles: Array, size_px: int, *, both_sides: bo
     x, y, z = (column[corners.T] for column in columns)  # (3, T) each
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     drawn = np.flatnonzero(np.abs(area) > _LEAST_AREA if both_sides else area > _LEAST_AREA)
-    x, y, z, area = x[:, drawn], y[:, drawn], z[:, drawn], area[drawn]
+    x, y, z = (corner.take(drawn, axis=1) for corner in (x, y, z))
+    area = area[drawn]
     # The weight of corner k at (x, y) is slope_x[k] * x + slope_y[k] * y + level[k]: 1 at the corner, 0 opposite to it.
     slope_x = (np.roll(y, -1, 0) - np.roll(y, -2, 0)) / area
     slope_y = (np.roll(x, -2, 0) - np.roll(x, -1, 0)) / area
-    level = np.float32(1 / 3) - slope_x * x.mean(axis=0) - slope_y * y.mean(axis=0)
+    level = np.float32(1 / 3) - slope_x * (_sum(x) / 3) - slope_y * (_sum(y) / 3)
     lines, rows = _scan_lines(y, size_px)
-    line_level = slope_y[:, lines] * rows.astype(np.float32) + level[:, lines]
-    low, high = _ends(slope_x[:, lines], line_level, size_px)
+    line_level = slope_y.take(lines, axis=1) * rows.astype(np.float32) + level.take(lines, axis=1)
+    low, high = _ends(slope_x.take(lines, axis=1), line_level, size_px)
     spans, at_x = _unrolled(low, high)
-    which = lines[spans]
     at = at_x.astype(np.float32)
-    first = slope_x[0].take(which) * at + line_level[0].take(spans)
-    second = slope_x[1].take(which) * at + line_level[1].take(spans)
-    depth = z[2].take(which) + first * (z[0] - z[2]).take(which) + second * (z[1] - z[2]).take(which)
+    # A triangle's depth is a plane too; whatever else there is to know waits until it is known who is in front.
+    deeper_x, deeper_y, deep = (_sum(weights * z) for weights in (slope_x, slope_y, level))
+    line_depth = deeper_y.take(lines) * rows.astype(np.float32) + deep.take(lines)
+    depth = deeper_x.take(lines).take(spans) * at + line_depth.take(spans)
     pixels = ((drawn // len(triangles))[lines] * size_px**2 + rows * size_px).take(spans) + at_x
     nearest = _nearest(pixels, depth, batch * size_px**2)
-    weights = _barycentric(first[nearest], second[nearest])
-    return Raster(size_px, batch, pixels[nearest], corners[drawn[which[nearest]]], weights, depth[nearest])
+    spans, at = spans[nearest], at[nearest]
+    which = lines[spans]
+    first, second = (slope_x[k].take(which) * at + line_level[k].take(spans) for k in (0, 1))
+    weights = _barycentric(first, second)
+    return Raster(size_px, batch, pixels[nearest], corners[drawn], which, weights, depth[nearest])
+
+
+def _sum(rows: Sequence[Array] | Array) -> Array:
+    """Of three rows; numpy sums short columns slowly."""
+    return np.asarray(rows[0] + rows[1] + rows[2])
 
 
 def _scan_lines(y: Array, size_px: int) -> tuple[Array, Array]:
     """The triangle and the row of each scan line that meets a picture, int64 (L,) both, for corners at y (3, T)."""
-    first = np.clip(np.ceil(y.min(axis=0) - _SLACK), 0, size_px).astype(np.int64)
-    last = np.clip(np.floor(y.max(axis=0) + _SLACK), -1, size_px - 1).astype(np.int64)
+    lowest, highest = np.minimum(np.minimum(*y[:2]), y[2]), np.maximum(np.maximum(*y[:2]), y[2])
+    first = np.clip(np.ceil(lowest - _SLACK), 0, size_px).astype(np.int64)
+    last = np.clip(np.floor(highest + _SLACK), -1, size_px - 1).astype(np.int64)
     return _unrolled(first, last)
 
 
@@ -133,5 +148,5 @@ def _nearest(pixels: Array, depth: Array, count: int) -> Array:
 def _barycentric(first: Array, second: Array) -> Array:
     """float32 (N, 3), never outside of a triangle, whatever the slack."""
     columns = [np.maximum(weight, 0) for weight in (first, second, 1 - first - second)]
-    scale = 1 / (columns[0] + columns[1] + columns[2])  # numpy sums short rows slowly
+    scale = 1 / _sum(columns)
     return np.stack([column * scale for column in columns], axis=1)

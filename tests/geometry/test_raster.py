@@ -61,7 +61,7 @@ def test_what_is_nearer_hides_what_is_behind_whatever_the_order() -> None:
     both = np.concatenate([triangles, triangles + len(normals)])
     for vertices, owner in ((np.concatenate([near, far]), 0), (np.concatenate([far, near]), 1)):
         raster = rasterise(vertices[None], both, SIZE)
-        seen = raster.image((raster.corners[:, :1] // len(normals)).astype(np.float32), -1)[0, ..., 0]
+        seen = raster.image((raster.triangles[raster.which, :1] // len(normals)).astype(np.float32), -1)[0, ..., 0]
         assert seen[64, 64] == seen[64, 20] == owner
         assert seen[64, 120] == 1 - owner
         assert len(np.unique(raster.pixels)) == len(raster.pixels)
