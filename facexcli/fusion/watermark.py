@@ -22,16 +22,16 @@ from facexcli.affine import crop_box, resample, shift
 from facexcli.fusion.watermark_waves import BOX_PX, LEFT, SPACING, TOP, coefficients, picture
 from facexcli.types import Array
 
-_PUSH, _TURN = 0.62, 0.4
+_PUSH, _TURN = 0.68, 0.42
 """The part of its way that a coefficient is pushed; less and less, beyond this part of the spacing."""
-_RMS = 2.2
+_RMS = 2.16
 """Codes of 255: the mark's root mean square over the painted face, at most."""
 _PLAIN, _MOST = 8.0, 20.0
 """Codes of 255: the local contrast of plain skin, for the mark's strength, and from where on more hides no more."""
 _PAINTED = 0.5
 _SHARPEN = np.array([-0.1, 1.2, -0.1], np.float32)
 """Gives back what linear interpolation takes away from waves of this length: 3 to 12 per cent."""
-_SOFTEN = np.array([0.125, 0.75, 0.125], np.float32)
+_SOFTEN = np.array([0.2, 0.6, 0.2], np.float32)
 """The face as whoever searches for the mark will see it: through the frame's pixels, and again through the grid's."""
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
