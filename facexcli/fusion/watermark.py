@@ -24,7 +24,7 @@ from facexcli.types import Array
 
 _PUSH, _TURN = 0.68, 0.42
 """The part of its way that a coefficient is pushed; less and less, beyond this part of the spacing."""
-_RMS = 2.16
+_RMS = 2.19
 """Codes of 255: the mark's root mean square over the painted face, at most."""
 _PLAIN, _MOST = 8.0, 20.0
 """Codes of 255: the local contrast of plain skin, for the mark's strength, and from where on more hides no more."""
@@ -56,11 +56,11 @@ def add_mark(rgb: Array, alpha: Array, under: Array, grid_from_crop: Array, dith
     if not painted.any():
         return
     seen = cv2.sepFilter2D(seen, -1, _SOFTEN, _SOFTEN)
-    delta = cv2.sepFilter2D(
-        _delta(seen, share, painted, dither), -1, _SHARPEN, _SHARPEN, borderType=cv2.BORDER_CONSTANT
-    )
+    part_from_box = np.linalg.inv(box_from_part)[:2]
     # What lies beyond the box is nothing.
-    added = cv2.warpAffine(delta, np.linalg.inv(box_from_part)[:2], (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+    added = cv2.warpAffine(
+        _delta(seen, share, painted, dither), part_from_box, part.shape[1::-1], flags=cv2.INTER_LINEAR
+    )
     added *= cover > 0
     np.clip(cv2.add(part, cv2.merge([added, added, added])), 0, 1, out=part)
 
@@ -82,6 +82,7 @@ def _delta(seen: Array, share: Array, painted: Array, dither: Array) -> Array:
     delta = hidden * picture(wanted)
     # Where the face is plain, or painted in part, its neighbours make up for what is missing.
     delta += hidden * picture(wanted - coefficients(delta * share))
+    delta = cv2.sepFilter2D(delta, -1, _SHARPEN, _SHARPEN, borderType=cv2.BORDER_CONSTANT)
     rms = float(np.sqrt(np.mean((delta * share)[painted] ** 2)))
     return np.asarray(delta * np.float32(min(1.0, _RMS / max(rms, 1e-6)) / 255))
 
