@@ -150,7 +150,7 @@ PRESETS: Mapping[str, FaceXConfig] = MappingProxyType(
                 fpn_widths=(128, 64),
                 adapter_hidden=512,
                 null_tokens=4,
-                steps=4,
+                steps=2,
             ),
             FaceXConfig(
                 name="tiny",
@@ -165,7 +165,7 @@ PRESETS: Mapping[str, FaceXConfig] = MappingProxyType(
                 fpn_widths=(32, 16),
                 adapter_hidden=128,
                 null_tokens=4,
-                steps=4,
+                steps=2,
             ),
         )
     }
