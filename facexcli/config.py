@@ -61,6 +61,7 @@ __all__ = [
     "preset_names",
     "resolve",
     "training_recipe_names",
+    "training_recipe_text",
     "user_folder",
 ]
 
@@ -105,6 +106,13 @@ def preset_names() -> tuple[str, ...]:
 def training_recipe_names() -> tuple[str, ...]:
     """The recipes of trainings that come with the package, which lie among the presets."""
     return tuple(name for name in _packed_names() if name.startswith(_TRAINING))
+
+
+def training_recipe_text(name: str) -> str:
+    """The TOML of such a recipe. Raises UsageError for an unknown name."""
+    if name not in training_recipe_names():
+        raise unknown_name("recipe", name, training_recipe_names())
+    return (resources.files("facexcli.presets") / f"{name}.toml").read_text("utf-8")
 
 
 def _packed_names() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facexcli.cli.console import print_json, print_result
-from facexcli.config import load_preset, preset_names
+from facexcli.config import load_preset, preset_names, training_recipe_names, training_recipe_text
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -42,9 +42,11 @@ def list_presets(as_json: Annotated[bool, typer.Option("--json", help="print one
 
 
 def show_preset(name: Annotated[str, typer.Argument(metavar="NAME", help="a preset's name, or a TOML file")]) -> None:
-    """Show a preset as TOML, ready to be copied and changed.
+    """Show a preset, or a training's recipe, as TOML, ready to be copied and changed.
 
     Example:
       facex presets show quality > mine.toml
+      facex presets show train-compact > recipe.toml
     """
-    print_result(load_preset(name).text.rstrip("\n"))
+    text = training_recipe_text(name) if name in training_recipe_names() else load_preset(name).text
+    print_result(text.rstrip("\n"))

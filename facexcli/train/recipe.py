@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from facexcli.config import training_recipe_names
-from facexcli.errors import UsageError, unknown_name
+from facexcli.config import training_recipe_text
+from facexcli.errors import UsageError
 from facexcli.settings import SwapReference
 from facexcli.train.augment import Augmentation
 from facexcli.train.pairs import TASKS
@@ -104,9 +103,7 @@ def recipe_text(named: str) -> str:
     """The TOML of a recipe as it is written. Raises UsageError."""
     path = Path(named)
     if path.suffix != ".toml":
-        if named not in training_recipe_names():
-            raise unknown_name("recipe", named, training_recipe_names())
-        return (resources.files("facexcli.presets") / f"{named}.toml").read_text("utf-8")
+        return training_recipe_text(named)
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -119,7 +116,9 @@ def _read(named: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(recipe_text(named))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{named}: not TOML: {error}", "compare it with train-compact in the package") from error
+        raise UsageError(
+            f"{named}: not TOML: {error}", "see `facex presets show train-compact` for an example"
+        ) from error
     config = values.get("config")
     if isinstance(config, str) and config.endswith(".toml"):
         values["config"] = str(Path(named).parent / config)

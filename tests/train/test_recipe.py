@@ -26,7 +26,9 @@ from facexcli.train.metrics import read_metrics
 from facexcli.train.recipe import chosen_recipe
 
 
-def test_the_recipe_of_compact_is_for_the_compact_configuration_and_no_look() -> None:
+def test_the_recipe_of_compact_is_for_the_compact_configuration_and_no_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = chosen_recipe("train-compact", {})
     config = chosen_config(recipe.config, recipe.network)
     assert config == PRESETS["compact"]
@@ -34,6 +36,10 @@ def test_the_recipe_of_compact_is_for_the_compact_configuration_and_no_look() ->
     assert "train-compact" in training_recipe_names() and "train-compact" not in preset_names()
     with pytest.raises(UsageError):
         load_preset("train-compact")
+    assert main(["presets", "show", "train-compact"]) == 0
+    copied = tmp_path / "copied.toml"
+    copied.write_text(capsys.readouterr().out, "utf-8")
+    assert chosen_recipe(str(copied), {}) == recipe
 
 
 def test_the_command_line_wins_over_a_recipe_and_a_recipe_over_defaults(tmp_path: Path) -> None:
