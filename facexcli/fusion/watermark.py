@@ -24,7 +24,7 @@ from facexcli.types import Array
 
 _PUSH, _TURN = 0.68, 0.42
 """The part of its way that a coefficient is pushed; less and less, beyond this part of the spacing."""
-_RMS, _STRONGER = 2.15, 1.3
+_RMS, _STRONGER = 2.15, 1.12
 """Codes of 255: the mark's root mean square over the face; by so much it may be raised to get there."""
 _FACE_PX = 5100
 """Of the grid's box: a face between brows and chin. Where less is painted, the mark may be the stronger there."""
@@ -85,7 +85,8 @@ def _delta(seen: Array, share: Array, painted: Array, dither: Array) -> Array:
     # Where the face is plain, or painted in part, its neighbours make up for what is missing.
     delta += hidden * picture(wanted - coefficients(delta * share))
     delta = cv2.sepFilter2D(delta, -1, _SHARPEN, _SHARPEN, borderType=cv2.BORDER_CONSTANT)
-    rms = float(np.sqrt(np.sum((delta * share) ** 2) / max(_FACE_PX, np.count_nonzero(painted))))
+    energy = float(np.sum((delta * share) ** 2))
+    rms = (energy / max(_FACE_PX, int(np.count_nonzero(painted)))) ** 0.5
     return np.asarray(delta * np.float32(min(_STRONGER, _RMS / max(rms, 1e-6)) / 255))
 
 
