@@ -90,7 +90,7 @@ class TrainableFaceX:
         self._judged = _Judged(faces, _chosen(away or self._files))
         self._also_judged = None if also_judged is None else _Judged(also_judged, _chosen(also_judged.index.files))
         self._levels = noise_schedule(SamplingPlan(prediction=self.config.prediction))
-        self._told: Callable[[Batch, Tensor, Tensor], Tensor] = self._denoised
+        self._conditioned: Callable[[Batch, Tensor, Tensor], Tensor] = self._denoised
         self._tell: Callable[[str], None] | None = None
 
     def batch(self, key: int, size: int) -> Batch:
@@ -110,7 +110,8 @@ class TrainableFaceX:
     @torch.no_grad()
     def validate(self) -> Verdict:
         """`loss` at fixed levels and noise; `psnr` of reconstructions by sampling, where something was made, and of
-        the best single colour there (`psnr_fill`); names that begin with `eval_` are of the other faces."""
+        the best single colour there (`psnr_fill`) and of the reference as it is (`psnr_plain`); names that begin with
+        `eval_` are of the other faces."""
         verdict = self._verdict(self._judged)
         if self._also_judged is None:
             return verdict
@@ -131,6 +132,7 @@ class TrainableFaceX:
             name = recipe.replace("-", "_")
             values[f"{name}_psnr"] = _mean_psnr(made, samples)
             values[f"{name}_psnr_fill"] = _mean_psnr([_filled(each) for each in samples], samples)
+            values[f"{name}_psnr_plain"] = _mean_psnr([each.reference.rgb for each in samples], samples)
             score += share * values[f"{name}_psnr"]
         return Verdict({"loss": len(TASKS[self._task]) * float(np.mean(losses)), "psnr": score, **values}, score)
 
@@ -208,7 +210,7 @@ class TrainableFaceX:
         if self._drop == 0:
             if self._tell is not None and torch.is_grad_enabled():
                 self._try_compiled(batch, noisy, times)
-            return (self._told if torch.is_grad_enabled() else self._denoised)(batch, noisy, times)
+            return (self._conditioned if torch.is_grad_enabled() else self._denoised)(batch, noisy, times)
         network = self.network
         channels = network.reference_channels(batch["reference"], batch["hole"])
         context = self._context(batch)
@@ -247,10 +249,10 @@ class TrainableFaceX:
         fast = torch.compile(self._denoised, dynamic=False)
         try:
             fast(batch, noisy, times).float().sum().backward()  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever a compiler may raise: the network works without it
+        except Exception as error:  # a compiler may raise anything; the network works without it
             tell(f"the network is not compiled, and so is trained slower: {in_words(error)}")
         else:
-            self._told = fast
+            self._conditioned = fast
         self.network.zero_grad(set_to_none=True)
 
     def _context(self, batch: Batch) -> Tensor:
@@ -276,8 +278,9 @@ class TrainableFaceX:
             noise = track_noise([(0, first + n) for n in range(len(part))], self._latent_shape, "latent").to(device)
             network = self.network
             channels = network.reference_channels(batch["reference"], batch["hole"])
-            told = network.null_steering(len(part)) if self._drop == 1 else network.steering(self._context(batch))
-            predict = network.predictor(told, channels)
+            blind = self._drop == 1
+            steering = network.null_steering(len(part)) if blind else network.steering(self._context(batch))
+            predict = network.predictor(steering, channels)
             fusion = None
             if not bool(batch["edited"].all()):
                 mask = latent_mask(batch["edited"], (self.config.latent_px,) * 2)

@@ -131,7 +131,7 @@ def test_a_loss_without_weight_outside_does_not_look_there(network: FaceXNetwork
     with torch.no_grad():
         first = trainable.loss(batch, torch.Generator().manual_seed(0))
         assert torch.isfinite(first) and kept.any()
-        batch["edited"] = torch.ones_like(batch["edited"])
+        batch["edited"] = torch.full_like(batch["edited"], 255)
         assert not torch.equal(trainable.loss(batch, torch.Generator().manual_seed(0)), first)
 
 
