@@ -26,8 +26,9 @@ _PUSH, _TURN = 0.68, 0.42
 """The part of its way that a coefficient is pushed; less and less, beyond this part of the spacing."""
 _RMS, _STRONGER = 2.15, 1.12
 """Codes of 255: the mark's root mean square over the face; by so much it may be raised to get there."""
-_FACE_PX = 5100
-"""Of the grid's box: a face between brows and chin. Where less is painted, the mark may be the stronger there."""
+_FACE_PX = (5100, 6000)
+"""Of the grid's box, a face between brows and chin. Where less is painted, the mark may be the stronger there; where
+more is, it lies around the face."""
 _PLAIN, _MOST = 8.0, 20.0
 """Codes of 255: the local contrast of plain skin, for the mark's strength, and from where on more hides no more."""
 _PAINTED = 0.5
@@ -86,7 +87,7 @@ def _delta(seen: Array, share: Array, painted: Array, dither: Array) -> Array:
     delta += hidden * picture(wanted - coefficients(delta * share))
     delta = cv2.sepFilter2D(delta, -1, _SHARPEN, _SHARPEN, borderType=cv2.BORDER_CONSTANT)
     energy = float(np.sum((delta * share) ** 2))
-    rms = (energy / max(_FACE_PX, int(np.count_nonzero(painted)))) ** 0.5
+    rms = (energy / float(np.clip(np.count_nonzero(painted), *_FACE_PX))) ** 0.5
     return np.asarray(delta * np.float32(min(_STRONGER, _RMS / max(rms, 1e-6)) / 255))
 
 
