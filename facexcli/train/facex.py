@@ -19,10 +19,9 @@ from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
 from facexcli.engines.facex.backbone import CHECKPOINT
 from facexcli.engines.facex.checkpoint import save_checkpoint
 from facexcli.engines.facex.compiled import in_words, keep_what_is_compiled
-from facexcli.engines.facex.config import MOTION_SIZES
-from facexcli.engines.facex.ford import face_tensors, picture_tensor, stacked
-from facexcli.engines.facex.model import BACKBONE, FaceTensors, FaceXNetwork, joined
-from facexcli.train.pairs import TASKS, Sample, draw, fixed, split
+from facexcli.engines.facex.model import BACKBONE, FaceXNetwork, joined
+from facexcli.train.batches import faces_in, packed, tensors_of, unpacked
+from facexcli.train.pairs import TASKS, draw, fixed, split
 from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
@@ -33,14 +32,13 @@ if TYPE_CHECKING:
 
     from facexcli.settings import SwapReference
     from facexcli.train.augment import Augmentation
+    from facexcli.train.pairs import Sample
     from facexcli.train.shards import PreparedFaces, PreparedFile
     from facexcli.train.trainable import Batch
     from facexcli.types import Array
 
 _JUDGED_FILES, _SHOWN_FILES, _CELL_PX = 32, 8, 128
 _AT_ONCE = 16
-_PICTURES = frozenset(("source/rgb", "target/rgb", "reference"))
-_MASKS = frozenset(("source/masks", "target/masks", "hole", "edited"))
 _LEVELS = 4
 """Validation's loss looks at each sample at so many noise levels, the same ones every time."""
 
@@ -257,7 +255,7 @@ class TrainableFaceX:
 
     def _context(self, batch: Batch) -> Tensor:
         """f_SD: each token the source's or the target's, as the recipe says."""
-        source, target = (self.network.tokens(_faces_in(batch, who)) for who in ("source", "target"))
+        source, target = (self.network.tokens(faces_in(batch, who)) for who in ("source", "target"))
         picks = batch["from_source"].unbind(dim=1)
         picked = [
             torch.where(pick[:, None, None], source[token], target[token])
@@ -307,48 +305,6 @@ class _Judged:
     def samples(self, recipe: str, swap_reference: SwapReference) -> list[Sample]:
         """Always the same ones."""
         return [fixed(self.faces, file, recipe, swap_reference) for file in self.files]
-
-
-def tensors_of(samples: Sequence[Sample]) -> Batch:
-    """Samples as a batch: faces of `source` and `target` (see `FaceTensors`), `reference` (B, 3, S, S) in -1..1, `hole`
-    and `edited` (B, 1, S, S), and `from_source` bool (B, tokens)."""
-    batch: dict[str, Tensor] = {}
-    for who, facts in (("source", [each.source for each in samples]), ("target", [each.target for each in samples])):
-        tensors = face_tensors(facts)
-        batch |= {f"{who}/rgb": tensors.rgb, f"{who}/masks": tensors.masks, f"{who}/identity": tensors.identity}
-        batch |= {f"{who}/{name}": tensors.motion[name] for name in MOTION_SIZES}
-    batch["reference"] = picture_tensor([each.reference.rgb for each in samples])
-    batch["hole"] = stacked([each.reference.hole for each in samples])[:, None]
-    batch["edited"] = stacked([each.reference.edited for each in samples])[:, None]
-    batch["from_source"] = torch.tensor([each.from_source for each in samples])
-    return batch
-
-
-def packed(batch: Batch) -> Batch:
-    """A batch with its pictures and masks as bytes, a quarter of what is moved to a device."""
-    return {name: _as_bytes(name, tensor) for name, tensor in batch.items()}
-
-
-def unpacked(batch: Batch) -> Batch:
-    """What `packed` was given, masks to 1/510."""
-    return {name: _from_bytes(name, tensor) for name, tensor in batch.items()}
-
-
-def _as_bytes(name: str, tensor: Tensor) -> Tensor:
-    if name in _PICTURES:
-        return ((tensor + 1) * 127.5).round().to(torch.uint8)
-    return (255 * tensor).round().to(torch.uint8) if name in _MASKS else tensor
-
-
-def _from_bytes(name: str, tensor: Tensor) -> Tensor:
-    if name in _PICTURES:
-        return tensor.float() / 127.5 - 1
-    return tensor.float() / 255 if name in _MASKS else tensor
-
-
-def _faces_in(batch: Batch, who: str) -> FaceTensors:
-    motion = {name: batch[f"{who}/{name}"] for name in MOTION_SIZES}
-    return FaceTensors(batch[f"{who}/rgb"], batch[f"{who}/masks"], batch[f"{who}/identity"], motion)
 
 
 def _chosen(files: Sequence[PreparedFile]) -> tuple[PreparedFile, ...]:

@@ -25,8 +25,9 @@ from facexcli.errors import UsageError
 from facexcli.events import SilentReporter
 from facexcli.media.image import read_image
 from facexcli.media.probe import probe
+from facexcli.train.batches import packed, tensors_of, unpacked
 from facexcli.train.begin import chosen_config, first_network
-from facexcli.train.facex import TrainableFaceX, freeze, packed, tensors_of, unpacked
+from facexcli.train.facex import TrainableFaceX, freeze
 from facexcli.train.loop import TrainingOptions, train
 from facexcli.train.metrics import read_metrics
 from facexcli.train.pairs import draw
