@@ -45,7 +45,7 @@ def made_by_processes(
 
 
 def _alone(_: int) -> None:
-    """One thread, and signals are the parent's to answer."""
+    """One thread, and signals, which may reach the whole group, are the parent's to answer: it saves first."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
