@@ -26,7 +26,7 @@ _PUSH, _TURN = 0.68, 0.42
 """The part of its way that a coefficient is pushed; less and less, beyond this part of the spacing."""
 _RMS, _STRONGER = 2.15, 1.12
 """Codes of 255: the mark's root mean square over the face; by so much it may be raised to get there."""
-_FACE_PX = (5100, 5800)
+_FACE_PX = (5100, 5600)
 """Of the grid's box, a face between brows and chin. Where less is painted, the mark may be the stronger there; where
 more is, it lies around the face."""
 _PLAIN, _MOST = 8.0, 20.0
