@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 FULL   := $(VENV)/.installed-in-full
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format install clean
+.PHONY: demo test test-all check format install clean
 
 install: $(FULL)
 
@@ -24,6 +24,9 @@ demo: $(STAMP)
 	$(BIN)/facex demo -o demo
 
 test: $(FULL)
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: $(FULL)
 	$(BIN)/python -m pytest -n auto
 
 check: $(FULL)

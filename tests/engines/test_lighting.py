@@ -139,6 +139,7 @@ def test_what_cannot_be_done_is_told(
     assert not (tmp_path / "o.png").exists()
 
 
+@pytest.mark.slow
 def test_a_still_is_lit_by_a_video_and_lengths_are_mixed(
     eval_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

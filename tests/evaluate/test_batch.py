@@ -12,6 +12,7 @@ from facexcli.evaluate.batch import SharingRow, Spent, bench_killed, bench_shari
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.slow
 def test_a_killed_worker_costs_one_attempt(eval_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_FRAMES", 3)
     row = bench_killed(eval_data, 4)

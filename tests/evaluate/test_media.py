@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from facexcli.evaluate import media
 from facexcli.evaluate.bench import talking_clips
 from facexcli.evaluate.speed import make_clip
 
 
+@pytest.mark.slow
 def test_renders_are_timed_whole_and_by_stage(eval_data: Path, tmp_path: Path) -> None:
     clip, still = tmp_path / "clip.mp4", eval_data / "london" / "087_neutral.jpg"
     origin = talking_clips(eval_data)[0]

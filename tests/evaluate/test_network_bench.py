@@ -30,6 +30,7 @@ def test_every_stage_is_timed_and_counted() -> None:
     assert (cost.size_px, cost.steps, cost.batch, cost.dtype) == (128, 2, 2, "float32")
 
 
+@pytest.mark.slow
 def test_what_was_exported_is_timed_beside_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_truth_is_where_the_faces_are(crossing: Couple, analyzer: DlibAnalyz
             assert identity_distance(analyzer.descriptor(rgb, fit.landmarks_px), known) < 0.45
 
 
+@pytest.mark.slow
 def test_nobody_who_was_left_alone_counts_as_swapped(crossing: Couple, eval_data: Path, analyzer: DlibAnalyzer) -> None:
     few = np.arange(75) % 18 == 0  # a descriptor takes long
     sparse = [replace(one, visible=one.visible * few) for one in crossing.people]

@@ -81,7 +81,7 @@ def test_kills_fall_into_all_of_a_run_and_tell_what_was_kept(clip: Path, tmp_pat
     runs = list(bench_kills(_StandIn(tmp_path), Path("source"), clip, tmp_path, 8, seed=1))
     assert len(runs) == 8
     assert all(run.same for run in runs)
-    assert {run.kept for run in runs} >= {0, 2}
+    assert {run.kept > 0 for run in runs} == {False, True}
     assert all(run.lost <= 1 for run in runs)
     assert max(run.lost for run in runs) == 1
     assert {run.lost_frames for run in runs} <= {0, 5, PART_FRAMES}
