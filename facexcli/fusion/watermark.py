@@ -1,4 +1,4 @@
-"""An invisible mark in the luma of a face that says which run made it, and the search for it. Pure functions.
+"""An invisible mark in the luma of a face that says which run made it. Pure functions; `watermark_search` finds it.
 
 The face is looked at in a small grid that is aligned to its landmarks, so the mark moves with the face, whatever
 happens to the frame. There a lapped cosine transform (Princen and Bradley 1986) gives some hundred local waves. The key
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from facexcli.affine import crop_box, resample, shift
-from facexcli.fusion.watermark_waves import BOX_PX, LEFT, SPACING, TOP, coefficients, picture
+from facexcli.fusion.watermark_waves import BOX_PX, LEFT, LUMA, SPACING, TOP, coefficients, picture
 from facexcli.types import Array
 
 _PUSH, _TURN = 0.68, 0.42
@@ -36,7 +36,6 @@ _SHARPEN = np.array([-0.1, 1.2, -0.1], np.float32)
 """Gives back what linear interpolation takes away from waves of this length: 3 to 12 per cent."""
 _SOFTEN = np.array([0.2, 0.6, 0.2], np.float32)
 """The face as whoever searches for the mark will see it: through the frame's pixels, and again through the grid's."""
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def add_mark(rgb: Array, alpha: Array, under: Array, grid_from_crop: Array, dither: Array) -> None:
@@ -70,8 +69,8 @@ def add_mark(rgb: Array, alpha: Array, under: Array, grid_from_crop: Array, dith
 
 def _luma(rgb: Array, alpha: Array, under: Array) -> Array:
     """Of a face (h, w, 3) painted over a picture: float32 (h, w) in 0..255."""
-    below: Array = cv2.transform(under, _LUMA[None]).astype(np.float32)
-    above: Array = cv2.transform(rgb, 255 * _LUMA[None])
+    below: Array = cv2.transform(under, LUMA[None]).astype(np.float32)
+    above: Array = cv2.transform(rgb, 255 * LUMA[None])
     above -= below
     above *= alpha
     above += below

@@ -18,6 +18,8 @@ GRID_PX = 128
 """Side of the grid that the face is looked at in: the FFHQ template at this size."""
 PUBLIC_KEY = b"facex public watermark"
 """Everybody's key: anybody can find the mark, and whoever sets out to remove it can."""
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""Of R, G and B: ITU-R BT.709."""
 SYMBOL_BITS = 16
 LEFT, TOP, WIDTH, HEIGHT = 24, 24, 80, 96
 """The face in the grid."""

@@ -16,7 +16,7 @@ from facexcli.faces.choose import choose_analyzer
 from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.watermark import add_mark
 from facexcli.fusion.watermark_search import Evidence, weigh
-from facexcli.fusion.watermark_waves import GRID_PX, PUBLIC_KEY, make_dither
+from facexcli.fusion.watermark_waves import GRID_PX, LUMA, PUBLIC_KEY, make_dither
 from facexcli.media.crops import rgb_crop
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image
@@ -42,7 +42,6 @@ _ENOUGH_LOG10 = 12.0
 """More than this, nobody has to look further."""
 _STEADINESS = 0.5
 _SHORTEST_KEY_BYTES, _LONGEST_KEY_BYTES = 8, 4096
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +139,7 @@ def aligned_faces(analysis: Analysis) -> Iterator[Array]:
     faces: dict[int, list[Array]] = {}
     for frame in _frames(info, sorted(chosen)):
         for number, matrix in chosen[frame.index]:
-            luma = rgb_crop(frame, matrix, GRID_PX).astype(np.float32) @ _LUMA
+            luma = rgb_crop(frame, matrix, GRID_PX).astype(np.float32) @ LUMA
             faces.setdefault(number, []).append(luma)
     for number in sorted(faces):
         yield np.stack(faces[number])

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.one_thread import one_thread as one_thread
+
 STILLS = ("009_neutral", "033_neutral", "087_neutral", "009_smiling")
 CLIP = "grid_brbk7n.mpg"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    if find_spec("torch") is None:
-        yield
-        return
-    torch = import_module("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

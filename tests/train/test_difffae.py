@@ -24,11 +24,6 @@ from facexcli.train.portraits import Portraits, prepare  # noqa: E402
 TINY = PRESETS["tiny"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def portraits(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Portraits:
     """Three views of each of two people, and a file that is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,6 @@ from facexcli.train.state import Counters
 from facexcli.train.trainable import Verdict
 
 OPTIONS = TrainingOptions(20, 4, learning_rate=0.05, warmup_steps=3, log_every=5, validate_every=10, device="cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Doubling:

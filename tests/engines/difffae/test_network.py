@@ -11,13 +11,13 @@ from facexcli.engines.difffae.config import PRESETS, DiffFAEConfig  # noqa: E402
 from facexcli.engines.difffae.denoiser import AdaIN, Denoiser, attention_loss  # noqa: E402
 from facexcli.engines.difffae.model import DiffFAENetwork  # noqa: E402
 from facexcli.engines.difffae.slots import RegionSlots, SlotAttention, SlotAutoencoder  # noqa: E402
+from tests.one_thread import one_thread as one_thread  # noqa: E402
 
 TINY = PRESETS["tiny"]
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def seeded(one_thread: None) -> None:
     torch.manual_seed(0)
 
 

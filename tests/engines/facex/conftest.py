@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,9 @@ import pytest
 
 from facexcli.faces.align import TEMPLATES
 from facexcli.types import Crop, TemplateName
+from tests.one_thread import one_thread as one_thread
 
 SIZE_PX = 64
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks on a shared machine: threads would only wait for each other."""
-    if find_spec("torch") is None:
-        yield
-        return
-    torch = import_module("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
