@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facexcli.cli.bench_options import DATA, DataOption
 from facexcli.cli.console import print_result
 
 if TYPE_CHECKING:
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 def bench_batch(
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="folder with talking/ and london/", envvar="FACEX_TEST_DATA")
-    ] = Path("../shared/data/eval"),
+    data: DataOption = DATA,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=2, help="small jobs, of 10 frames each")] = 40,
     cluster: Annotated[
         str, typer.Option("--cluster", metavar="auto|local", help="only the killed worker, on a Ray cluster here")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facexcli.cli.bench_options import DATA, DataOption
 from facexcli.cli.console import print_result
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ _LONG_LINES, _LONG_S = 128, 10.0
 
 
 def bench_resume(
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="folder with talking/ and london/", envvar="FACEX_TEST_DATA")
-    ] = Path("../shared/data/eval"),
+    data: DataOption = DATA,
     kills: Annotated[int, typer.Option("--kills", metavar="N", min=0, help="runs that are killed")] = 50,
     repeats: Annotated[int, typer.Option("--repeats", metavar="N", min=0, help="runs of which the median is told")] = 3,
     height: Annotated[
@@ -95,6 +94,3 @@ def _tell_memory(code: PinnedCode, source: Path, origin: Path, folder: Path, min
     speed.make_clip(origin, clip, _LONG_LINES, _LONG_S)
     for length, peak_mib in zip(minutes, scaling.bench_memory(code, source, clip, folder, minutes), strict=True):
         print_result(f"memory, {length:g} minutes of {_LONG_LINES} lines: {peak_mib:.0f} MiB")
-
-
-__all__ = ["bench_resume"]
