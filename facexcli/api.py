@@ -15,7 +15,7 @@ from facexcli.pipeline.inputs import Mapped
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import find_people
 from facexcli.pipeline.perception import choose_analyzer
-from facexcli.pipeline.plan import plan_mapped_swap, plan_reenact, plan_swap
+from facexcli.pipeline.planning import plan_mapped_swap, plan_reenact, plan_swap
 from facexcli.pipeline.result import PersonResult, RunResult
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings

@@ -32,7 +32,7 @@ from facexcli.media.image import read_image, write_image
 from facexcli.media.scan import read_frames_rgb
 from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter, PlacedFace
 from facexcli.pipeline.parallel import StageClock, ordered_map
-from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.pipeline.stills import still_face
 from facexcli.recipes import MOTION, recipe_named

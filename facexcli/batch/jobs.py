@@ -30,7 +30,7 @@ from facexcli.errors import FacexError, OutputError, UsageError
 from facexcli.media.image import IMAGE_SUFFIXES
 from facexcli.media.picture_files import PicturePattern, output_path
 from facexcli.media.pipe import STANDARD
-from facexcli.pipeline.plan import plan_edit, plan_head_swap, plan_reenact, plan_swap
+from facexcli.pipeline.planning import plan_edit, plan_head_swap, plan_reenact, plan_swap
 from facexcli.recipes import PROVIDERS
 from facexcli.settings import COMMAND_SETTINGS, parse_map
 

@@ -97,7 +97,7 @@ def edit(
     takes = [f"{attribute}={path}" for attribute, path in taken.items() if path is not None]
 
     def make_plan(moving: Path, place: Path) -> Plan:
-        from facexcli.pipeline.plan import plan_edit
+        from facexcli.pipeline.planning import plan_edit
 
         settings = choices.settings
         recipe = settings.recipe.model_copy(update={"take": (*settings.recipe.take, *takes)})

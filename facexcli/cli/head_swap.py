@@ -57,7 +57,7 @@ def head_swap(
     """
 
     def make_plan(moving: Path, place: Path) -> Plan:
-        from facexcli.pipeline.plan import plan_head_swap
+        from facexcli.pipeline.planning import plan_head_swap
 
         return plan_head_swap(sources or (), moving, place, choices.settings)
 

@@ -63,7 +63,7 @@ def reenact(
     """
 
     def make_plan(moving: Path, place: Path) -> Plan:
-        from facexcli.pipeline.plan import plan_reenact
+        from facexcli.pipeline.planning import plan_reenact
 
         assert source
         return plan_reenact(source, moving, place, choices.settings)

@@ -65,7 +65,7 @@ def swap(
     """
 
     def make_plan(moving: Path, place: Path) -> Plan:
-        from facexcli.pipeline.plan import plan_swap
+        from facexcli.pipeline.planning import plan_swap
 
         return plan_swap(sources or (), moving, place, choices.settings)
 

@@ -12,7 +12,7 @@ from facexcli.evaluate.quality import Judge, ReenactQuality, SwapQuality
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.media.writer import VideoFormat, VideoWriter
-from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 

@@ -19,7 +19,7 @@ from facexcli.evaluate.values import plain_number
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.pipeline.analyse import StageProgress
 from facexcli.pipeline.models import Models
-from facexcli.pipeline.plan import plan_swap
+from facexcli.pipeline.planning import plan_swap
 from facexcli.pipeline.run import run
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.select import nearest_person, person_called
 from facexcli.media.probe import probe
 from facexcli.pipeline.analyse import FrameRange
+from facexcli.pipeline.inputs import expand_stills
 from facexcli.pipeline.parallel import single_threaded_kernels
 from facexcli.pipeline.people import largest_face, portrait_still
-from facexcli.pipeline.plan import expand_stills
 from facexcli.pipeline.stills import reference_embedding
 from facexcli.settings import Settings, parse_trim
 

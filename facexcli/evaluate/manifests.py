@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from facexcli.config import resolve
 from facexcli.evaluate.bench import talking_clips
-from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.provenance.library import sidecar_of
 from facexcli.provenance.reading import read_manifest

@@ -29,7 +29,7 @@ from facexcli.media.reader import FrameReader
 from facexcli.pipeline.analyse import analyse_media
 from facexcli.pipeline.inputs import Mapped
 from facexcli.pipeline.parallel import single_threaded_kernels
-from facexcli.pipeline.plan import plan_mapped_swap, plan_swap
+from facexcli.pipeline.planning import plan_mapped_swap, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 

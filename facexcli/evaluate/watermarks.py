@@ -27,7 +27,7 @@ from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.media.scan import read_frames_rgb
 from facexcli.media.writer import VideoWriter
-from facexcli.pipeline.plan import plan_reenact, plan_swap
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.pipeline.watermark import find_watermark
 

@@ -14,7 +14,7 @@ from facexcli.errors import InputError, UsageError
 from facexcli.faces.select import NAMELESS, RULES
 from facexcli.media.container import check_file
 from facexcli.media.image import IMAGE_SUFFIXES
-from facexcli.media.probe import fingerprint
+from facexcli.media.probe import fingerprint, probe
 from facexcli.settings import parse_map
 
 if TYPE_CHECKING:
@@ -54,6 +54,31 @@ def weight_files(*places: Path | None) -> tuple[InputFile, ...]:
         elif place is not None and place.is_file():
             files.append(place)
     return tuple(InputFile.of(path) for path in files)
+
+
+def expand_stills(sources: Sequence[Path]) -> tuple[Path, ...]:
+    """The stills of a person: files as given, folders as the pictures in them, by name.
+
+    Raises InputError for a folder without pictures, UsageError for no source at all.
+    """
+    stills: list[Path] = []
+    for source in sources:
+        if not source.is_dir():
+            stills.append(source)
+            continue
+        found = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise InputError(f"{source}: no pictures in this folder", "give a folder with JPEG, PNG or WebP pictures")
+        stills.extend(found)
+    if not stills:
+        raise UsageError("no source picture was given", "facex swap SOURCE... TARGET -o OUT")
+    return tuple(stills)
+
+
+def check_still(path: Path) -> None:
+    """Raises UsageError for anything but a picture, InputError for what cannot be read."""
+    if probe(path).kind != "image":
+        raise UsageError(f"{path} is not a still picture", "give a JPEG, PNG or WebP picture of the person")
 
 
 class MappedPerson(BaseModel):

@@ -19,7 +19,8 @@ from facexcli.media.reader import FrameReader
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analysis_io import save_analysis
 from facexcli.pipeline.people import find_people
-from facexcli.pipeline.plan import Plan, plan_swap
+from facexcli.pipeline.plan import Plan
+from facexcli.pipeline.planning import plan_swap
 
 FRAMES, PART = 12, 4
 MakePlan = Callable[..., Plan]

@@ -13,7 +13,8 @@ from facexcli.batch.cost import Rates, Work, measure_rates, predict, rates_of, r
 from facexcli.cli.app import main
 from facexcli.config import resolve
 from facexcli.errors import InputError, UsageError
-from facexcli.pipeline.plan import Plan, plan_reenact, plan_swap
+from facexcli.pipeline.plan import Plan
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 
 SECONDS = st.floats(0.001, 10)
 RATES = st.builds(Rates, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, st.just("made up"))

@@ -17,7 +17,8 @@ from facexcli.media.image import read_image, write_image
 from facexcli.media.probe import probe
 from facexcli.media.reader import FrameReader
 from facexcli.pipeline.marking import OFF_WARNING
-from facexcli.pipeline.plan import Plan, plan_swap
+from facexcli.pipeline.plan import Plan
+from facexcli.pipeline.planning import plan_swap
 from facexcli.pipeline.verification import verify
 from facexcli.settings import ProvenanceSettings, Settings
 from facexcli.types import Array

@@ -9,7 +9,9 @@ import pytest
 
 from facexcli.config import resolve
 from facexcli.errors import InputError, OutputError, UsageError
-from facexcli.pipeline.plan import Plan, expand_stills, plan_reenact, plan_swap
+from facexcli.pipeline.inputs import expand_stills
+from facexcli.pipeline.plan import Plan
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 

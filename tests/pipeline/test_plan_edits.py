@@ -11,7 +11,8 @@ import pytest
 
 from facexcli.config import resolve
 from facexcli.errors import OutputError, UsageError
-from facexcli.pipeline.plan import Plan, plan_swap
+from facexcli.pipeline.plan import Plan
+from facexcli.pipeline.planning import plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 

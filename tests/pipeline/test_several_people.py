@@ -26,7 +26,8 @@ from facexcli.media.reader import FrameReader
 from facexcli.media.scan import read_frames_rgb
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analysis_io import save_analysis
-from facexcli.pipeline.plan import Plan, plan_reenact, plan_swap
+from facexcli.pipeline.plan import Plan
+from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
 from facexcli.types import Array
