@@ -16,6 +16,7 @@ from facexcli.engines.difffae.model import DiffFAENetwork, make_codec
 from facexcli.engines.difffae.roles import ROLES, expected_regions, painted_slots
 from facexcli.engines.difffae.slots import SlotAutoencoder
 from facexcli.errors import WeightsError
+from facexcli.evaluate.measures import psnr_db
 from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def _flipped(pictures: Tensor, coins: Tensor) -> Tensor:
 
 def _psnr_db(squared_error: float) -> float:
     """Of pictures in -1..1."""
-    return float(10 * np.log10(4 / max(squared_error, 1e-10)))
+    return psnr_db(max(squared_error, 1e-10), peak=2)
 
 
 def _coverage(masks: Tensor, faces: Tensor) -> dict[str, float]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-import cv2
 import numpy as np
 import torch
 
-from facexcli.diffusion.fuse import MaskedFusion, latent_mask
+from facexcli.diffusion.fuse import latent_mask
 from facexcli.diffusion.noise import track_noise
-from facexcli.diffusion.sample import sample
 from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_schedule
-from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES
 from facexcli.engines.facex.backbone import CHECKPOINT
 from facexcli.engines.facex.checkpoint import save_checkpoint
 from facexcli.engines.facex.compiled import in_words, keep_what_is_compiled
-from facexcli.engines.facex.model import BACKBONE, FaceXNetwork, joined
-from facexcli.train.batches import faces_in, packed, tensors_of, unpacked
-from facexcli.train.pairs import TASKS, draw, fixed, split
+from facexcli.engines.facex.model import BACKBONE, FaceXNetwork
+from facexcli.train.batches import packed, tensors_of, unpacked
+from facexcli.train.conditions import predicted, predicted_in_part
+from facexcli.train.judged import Judged, filled, in_parts, mean_psnr_db, pictured, reconstructed
+from facexcli.train.pairs import TASKS, draw, split
 from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from torch import Generator, Tensor
@@ -33,12 +31,11 @@ if TYPE_CHECKING:
     from facexcli.settings import SwapReference
     from facexcli.train.augment import Augmentation
     from facexcli.train.pairs import Sample
-    from facexcli.train.shards import PreparedFaces, PreparedFile
+    from facexcli.train.shards import PreparedFaces
     from facexcli.train.trainable import Batch
     from facexcli.types import Array
 
-_JUDGED_FILES, _SHOWN_FILES, _CELL_PX = 32, 8, 128
-_AT_ONCE = 16
+_SHOWN_FILES = 8
 _LEVELS = 4
 """Validation's loss looks at each sample at so many noise levels, the same ones every time."""
 
@@ -85,8 +82,10 @@ class TrainableFaceX:
         self._drop, self._half = drop, half
         self._files, away = split(faces)
         self.judged_by_learned = not away
-        self._judged = _Judged(faces, _chosen(away or self._files))
-        self._also_judged = None if also_judged is None else _Judged(also_judged, _chosen(also_judged.index.files))
+        self._judged = Judged.among(faces, away or self._files, task, swap_reference)
+        self._also_judged = None
+        if also_judged is not None:
+            self._also_judged = Judged.among(also_judged, also_judged.index.files, task, swap_reference)
         self._levels = noise_schedule(SamplingPlan(prediction=self.config.prediction))
         self._conditioned: Callable[[Batch, Tensor, Tensor], Tensor] = self._denoised
         self._tell: Callable[[str], None] | None = None
@@ -118,46 +117,42 @@ class TrainableFaceX:
             {**verdict.values, **{f"eval_{name}": value for name, value in others.values.items()}}, verdict.score
         )
 
-    def _verdict(self, judged: _Judged) -> Verdict:
+    def _verdict(self, judged: Judged) -> Verdict:
         device = self.network.null_context.device
         values: dict[str, float] = {}
         losses: list[float] = []
         score = 0.0
-        for recipe, share in TASKS[self._task].items():
-            samples = judged.samples(recipe, self._swap_reference)
+        for recipe, samples in judged.samples():
+            share = TASKS[self._task][recipe]
             losses += [share * loss for loss in self._losses(samples, device)]
             made = self._reconstructed(samples)
             name = recipe.replace("-", "_")
-            values[f"{name}_psnr"] = _mean_psnr(made, samples)
-            values[f"{name}_psnr_fill"] = _mean_psnr([_filled(each) for each in samples], samples)
-            values[f"{name}_psnr_plain"] = _mean_psnr([each.reference.rgb for each in samples], samples)
+            values[f"{name}_psnr"] = mean_psnr_db(made, samples)
+            values[f"{name}_psnr_fill"] = mean_psnr_db([filled(each) for each in samples], samples)
+            values[f"{name}_psnr_plain"] = mean_psnr_db([each.reference.rgb for each in samples], samples)
             score += share * values[f"{name}_psnr"]
         return Verdict({"loss": len(TASKS[self._task]) * float(np.mean(losses)), "psnr": score, **values}, score)
 
     @torch.no_grad()
     def psnr(self, steps: int) -> dict[str, float]:
         """Of reconstructions of held-out faces in so many steps, in dB, by assembly."""
-        judged = {recipe: self._judged.samples(recipe, self._swap_reference) for recipe in TASKS[self._task]}
-        return {recipe: _mean_psnr(self._reconstructed(found, steps), found) for recipe, found in judged.items()}
+        return {
+            recipe: mean_psnr_db(self._reconstructed(samples, steps), samples)
+            for recipe, samples in self._judged.samples()
+        }
 
     def psnr_plain(self) -> dict[str, float]:
         """Of the reference as it is, by assembly."""
-        judged = {recipe: self._judged.samples(recipe, self._swap_reference) for recipe in TASKS[self._task]}
-        return {recipe: _mean_psnr([each.reference.rgb for each in found], found) for recipe, found in judged.items()}
+        return {
+            recipe: mean_psnr_db([each.reference.rgb for each in samples], samples)
+            for recipe, samples in self._judged.samples()
+        }
 
     @torch.no_grad()
     def grid(self) -> Array:
         """A row a held-out file; for each assembly: source, inpainting reference, result and target."""
-        columns: list[Array] = []
-        for recipe in TASKS[self._task]:
-            samples = self._judged.samples(recipe, self._swap_reference)[:_SHOWN_FILES]
-            made = self._reconstructed(samples)
-            for pictures in (
-                [each.source.rgb for each in samples], [each.reference.rgb for each in samples],
-                made, [each.target.rgb for each in samples],
-            ):  # fmt: skip
-                columns.append(np.vstack([_cell(picture) for picture in pictures]))
-        return np.hstack(columns)
+        shown = [samples[:_SHOWN_FILES] for _, samples in self._judged.samples()]
+        return np.hstack([pictured(self._reconstructed(samples), samples) for samples in shown])
 
     def save(self, path: Path) -> None:
         """See `Trainable`. A checkpoint does not carry the public parts: where they were trained, a folder of the same
@@ -175,12 +170,14 @@ class TrainableFaceX:
 
     def _losses(self, samples: Sequence[Sample], device: torch.device) -> list[float]:
         found: list[float] = []
-        for part in _parts(samples):
+        for part in in_parts(samples):
             batch = {name: tensor.to(device) for name, tensor in tensors_of(part).items()}
             kept = torch.full((len(part),), self._drop == 1, device=device)
             for level in range(_LEVELS):
                 times = torch.full((len(part),), (2 * level + 1) * TRAIN_TIMESTEPS // (2 * _LEVELS), device=device)
-                noise = track_noise([(level, n) for n in range(len(part))], self._latent_shape, "validation").to(device)
+                noise = track_noise([(level, n) for n in range(len(part))], self.config.latent_shape, "validation").to(
+                    device
+                )
                 found.append(float(self._loss_at(batch, times, noise, kept)))
         return found
 
@@ -196,38 +193,23 @@ class TrainableFaceX:
             "sample": clean,
         }[config.prediction]
         found = self._predicted(batch, noisy, times, dropped)
-        weight = latent_mask(batch["edited"], (config.latent_px,) * 2)
+        weight = latent_mask(batch["edited"], config.latent_shape[1:])
         weight = self._outside + (1 - self._outside) * weight
         error = ((found.float() - wanted) ** 2).mean(dim=1, keepdim=True)
         mean: Tensor = (weight * error).sum() / weight.sum()
         return mean
 
     def _predicted(self, batch: Batch, noisy: Tensor, times: Tensor, dropped: Tensor) -> Tensor:
-        """What the network predicts; samples whose conditions are dropped take the null branch, which has tokens of
-        another number: they are passed on by themselves."""
-        if self._drop == 0:
-            if self._tell is not None and torch.is_grad_enabled():
-                self._try_compiled(batch, noisy, times)
-            return (self._conditioned if torch.is_grad_enabled() else self._denoised)(batch, noisy, times)
-        network = self.network
-        channels = network.reference_channels(batch["reference"], batch["hole"])
-        context = self._context(batch)
-        found = torch.empty_like(noisy)
-        for chosen, is_null in ((~dropped, False), (dropped, True)):
-            rows = chosen.nonzero()[:, 0]
-            if not len(rows):
-                continue
-            steering = network.null_steering(len(rows)) if is_null else network.steering(context[rows])
-            beside = None if channels is None else channels[rows]
-            predicted = network.denoise(noisy[rows], times[rows], steering, beside, None)
-            found = found.index_copy(0, rows, predicted.to(found.dtype))
-        return found
+        if self._drop:
+            return predicted_in_part(self.network, batch, noisy, times, dropped)
+        if not torch.is_grad_enabled():
+            return self._denoised(batch, noisy, times)
+        if self._tell is not None:
+            self._try_compiled(batch, noisy, times)
+        return self._conditioned(batch, noisy, times)
 
     def _denoised(self, batch: Batch, noisy: Tensor, times: Tensor) -> Tensor:
-        """What the network predicts under all conditions."""
-        network = self.network
-        channels = network.reference_channels(batch["reference"], batch["hole"])
-        return network.denoise(noisy, times, network.steering(self._context(batch)), channels, None)
+        return predicted(self.network, batch, noisy, times)
 
     def compile(self, tell: Callable[[str], None]) -> None:
         """Let the network be compiled at the first step; `tell` is told why where that does not work.
@@ -253,99 +235,8 @@ class TrainableFaceX:
             self._conditioned = fast
         self.network.zero_grad(set_to_none=True)
 
-    def _context(self, batch: Batch) -> Tensor:
-        """f_SD: each token the source's or the target's, as the recipe says."""
-        source, target = (self.network.tokens(faces_in(batch, who)) for who in ("source", "target"))
-        picks = batch["from_source"].unbind(dim=1)
-        picked = [
-            torch.where(pick[:, None, None], source[token], target[token])
-            for token, pick in zip(TOKEN_ATTRIBUTES, picks, strict=True)
-        ]
-        return joined([*picked, self.network.inpainting_tokens(batch["reference"])])
-
     def _reconstructed(self, samples: Sequence[Sample], steps: int | None = None) -> list[Array]:
-        """What is sampled for each, uint8 (S, S, 3), as the engine would: from fixed noise, held on the canvas.
-
-        steps: of the sampler; as configured by default.
-        """
-        device = self.network.null_context.device
-        plan = SamplingPlan("dpm++", steps or self.config.steps, karras=True, prediction=self.config.prediction)
-        made: list[Array] = []
-        for first, part in zip(range(0, len(samples), _AT_ONCE), _parts(samples), strict=True):
-            batch = {name: tensor.to(device) for name, tensor in tensors_of(part).items()}
-            noise = track_noise([(0, first + n) for n in range(len(part))], self._latent_shape, "latent").to(device)
-            network = self.network
-            channels = network.reference_channels(batch["reference"], batch["hole"])
-            blind = self._drop == 1
-            steering = network.null_steering(len(part)) if blind else network.steering(self._context(batch))
-            predict = network.predictor(steering, channels)
-            fusion = None
-            if not bool(batch["edited"].all()):
-                mask = latent_mask(batch["edited"], (self.config.latent_px,) * 2)
-                fusion = MaskedFusion(mask, network.codec.encode(batch["target/rgb"]), noise)
-            pictures = network.codec.decode(sample(predict, plan, noise, fusion)).float().cpu()
-            made += [_bytes(picture) for picture in pictures]
-        return made
-
-    @property
-    def _latent_shape(self) -> tuple[int, int, int]:
-        return self.config.latent_channels, self.config.latent_px, self.config.latent_px
+        return reconstructed(self.network, samples, steps, blind=self._drop == 1)
 
     def _noise(self, count: int, random: Generator, device: torch.device) -> Tensor:
-        return torch.randn((count, *self._latent_shape), generator=random, device=device)
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """Files that a network is judged by."""
-
-    faces: PreparedFaces
-    files: Sequence[PreparedFile]
-
-    def samples(self, recipe: str, swap_reference: SwapReference) -> list[Sample]:
-        """Always the same ones."""
-        return [fixed(self.faces, file, recipe, swap_reference) for file in self.files]
-
-
-def _chosen(files: Sequence[PreparedFile]) -> tuple[PreparedFile, ...]:
-    """At most `_JUDGED_FILES`, spread evenly; a file with one view only shows nothing."""
-    able = [file for file in files if file.count > 1]
-    if len(able) <= _JUDGED_FILES:
-        return tuple(able)
-    return tuple(able[index * len(able) // _JUDGED_FILES] for index in range(_JUDGED_FILES))
-
-
-def _parts(samples: Sequence[Sample]) -> Iterable[Sequence[Sample]]:
-    return [samples[first : first + _AT_ONCE] for first in range(0, len(samples), _AT_ONCE)]
-
-
-def _mean_psnr(made: Iterable[Array], samples: Iterable[Sample]) -> float:
-    """The mean of the peak signal-to-noise ratios, in dB, inside of what is judged."""
-    return float(np.mean([_psnr(rgb, each.target.rgb, each.judged) for rgb, each in zip(made, samples, strict=True)]))
-
-
-def _psnr(one: Array, other: Array, mask: Array) -> float:
-    inside = mask > 0.5
-    if not inside.any():
-        inside = np.ones_like(inside)
-    error = np.mean((one[inside].astype(np.float64) - other[inside]) ** 2)
-    return float(10 * np.log10(255**2 / max(float(error), 0.1)))
-
-
-def _filled(made_of: Sample) -> Array:
-    """The target with its own mean colour in place of what is judged: no single colour does better."""
-    inside = made_of.judged > 0.5
-    rgb = made_of.target.rgb.copy()
-    if inside.any():
-        rgb[inside] = np.round(rgb[inside].mean(axis=0)).astype(np.uint8)
-    return rgb
-
-
-def _bytes(picture: Tensor) -> Array:
-    """float (3, S, S) in -1..1 -> uint8 (S, S, 3); what is no number is black."""
-    values = np.nan_to_num(picture.permute(1, 2, 0).numpy())
-    return np.asarray(np.clip(np.round((values + 1) * 127.5), 0, 255), np.uint8)
-
-
-def _cell(rgb: Array) -> Array:
-    return np.asarray(cv2.resize(rgb, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_LINEAR))
+        return torch.randn((count, *self.config.latent_shape), generator=random, device=device)

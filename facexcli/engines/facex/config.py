@@ -91,6 +91,11 @@ class FaceXConfig(_Part):
         return self.size_px // self.latent_factor
 
     @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w)."""
+        return self.latent_channels, self.latent_px, self.latent_px
+
+    @property
     def input_channels(self) -> int:
         """Of the UNet: the noisy latent, and where it is given as channels, the reference and its mask."""
         reference = self.latent_channels + 1 if self.inpainting == "channels" else 0

@@ -177,12 +177,11 @@ class FaceXRenderer:
     def _sampled(self, running: Running, jobs: list[_Job]) -> Array:
         """The pictures of a batch, (B, 3, S, S) in -1..1, float32."""
         keys = [(job.request.seed, job.request.canvas.track_id) for job in jobs]
-        shape = (self.config.latent_channels, self.config.latent_px, self.config.latent_px)
         given = Given(
             self._context(running, jobs),
             np.stack([job.reference.rgb for job in jobs]),
             _masks([job.reference.hole for job in jobs]),
-            drawn_noise(keys, shape, "latent"),
+            drawn_noise(keys, self.config.latent_shape, "latent"),
         )
         if not all(job.reference.edited.all() for job in jobs):
             # The background is held on the canvas, where the recipe lets it be the canvas's.

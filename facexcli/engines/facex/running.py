@@ -166,5 +166,5 @@ def made_inputs(running: Running) -> Given:
     context = running.context([list(row.values()) for row in running.tokens(made_faces(config, count))])
     picture = random.integers(0, 256, (count, config.size_px, config.size_px, 3), np.uint8)
     mask = random.random((count, 1, config.size_px, config.size_px), np.float32).round()
-    shape = (count, config.latent_channels, config.latent_px, config.latent_px)
+    shape = (count, *config.latent_shape)
     return Given(context, picture, mask, random.standard_normal(shape, np.float32), picture, mask)
