@@ -69,15 +69,7 @@ class Layout:
 
     def check(self, path: Path, name: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         """Raises WeightsError where the tensors are not those that the configuration called `name` has."""
-        missing, foreign = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-        if missing or foreign:
-            what = f"lacks {missing[0]}" if missing else f"has {foreign[0]}, which no {name!r} has"
-            raise WeightsError(f"{path}: another architecture: it {what}", self.hint)
-        for each, tensor in found.items():
-            if tensor.shape != wanted[each].shape:
-                raise WeightsError(
-                    f"{path}: {each} is {tuple(tensor.shape)}, but {name!r} has {tuple(wanted[each].shape)}", self.hint
-                )
+        check_tensors(path, name, wanted, found, self.hint)
 
     def _opened(self, path: Path) -> Any:
         try:
@@ -103,6 +95,19 @@ class Layout:
                 "use the version of facex that wrote it",
             )
         return metadata.get("config", "")
+
+
+def check_tensors(path: Path, name: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], hint: str) -> None:
+    """Raises WeightsError where the tensors of a file are not, by name and shape, those that `name` has."""
+    missing, foreign = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or foreign:
+        what = f"lacks {missing[0]}" if missing else f"has {foreign[0]}, which no {name!r} has"
+        raise WeightsError(f"{path}: another architecture: it {what}", hint)
+    for each, tensor in found.items():
+        if tensor.shape != wanted[each].shape:
+            raise WeightsError(
+                f"{path}: {each} is {tuple(tensor.shape)}, but {name!r} has {tuple(wanted[each].shape)}", hint
+            )
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

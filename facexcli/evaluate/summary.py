@@ -38,8 +38,8 @@ _FOREIGN_PSNR_DB = 25.0
 _MOVES_DEG = 5.0
 _OWN_FACE = "the source is the canvas's own person: one face cannot be told from the other"
 _NEVER = {
-    "gaze_error": "needs Deep3DFaceRecon or DECA coefficients, which facex cannot use yet; 68 points show no iris",
-    "lighting_error": "needs Deep3DFaceRecon or DECA coefficients, which facex cannot use yet",
+    "gaze_error": "needs Deep3DFaceRecon or DECA coefficients, which no measure reads yet; 68 points show no iris",
+    "lighting_error": "needs Deep3DFaceRecon or DECA coefficients, which no measure reads yet",
     "lpips": "needs torchmetrics with its weights, and a picture of what the result should be",
     "fid": "needs torchmetrics with its weights, and thousands of faces: it compares sets, not one result",
 }

@@ -66,17 +66,24 @@ class Pair:
 
 
 def augmented(
-    pair: Pair, how: Augmentation, is_driven: bool, random: np.random.Generator, elsewhere: Callable[[], Array]
+    pair: Pair,
+    how: Augmentation,
+    is_driven: bool,
+    random: np.random.Generator,
+    elsewhere: Callable[[], Array],
+    *,
+    mirrors: bool = True,
 ) -> Pair:
     """The pair as chance would have it; everything depends on `random` alone.
 
     is_driven: the source is the canvas (a reenactment): it keeps its colours, and what is put in front of it or behind
-    it is put there in both. elsewhere: gives somebody else's crop, uint8 (S, S, 3), to take a place from.
+    it is put there in both. elsewhere: gives somebody else's crop, uint8 (S, S, 3), to take a place from. mirrors:
+    whether the coefficients can be mirrored, see `mirrored`.
     """
     if how == "none":
         return pair
     source, target = pair.source, pair.target
-    if random.random() < 0.5:
+    if random.random() < 0.5 and mirrors:
         source, target = mirrored(source), mirrored(target)
     kept: Array | None = None
     if how == "strong":

@@ -10,7 +10,9 @@ import torch
 from pydantic import ValidationError
 
 from facexcli.engines.facex.backbone import CHECKPOINT, load_backbone, load_network
+from facexcli.engines.facex.checkpoint import read_config
 from facexcli.engines.facex.config import FaceXConfig, config_named
+from facexcli.engines.facex.extractors import motion_name
 from facexcli.engines.facex.model import FaceXNetwork
 from facexcli.errors import UsageError
 
@@ -44,6 +46,18 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
+def with_motion(config: FaceXConfig, last: Path | None = None) -> FaceXConfig:
+    """The configuration with the face model whose coefficients it is trained on, for the checkpoint to remember.
+
+    last: a checkpoint that is gone on with, which knows already; else it is the one that is installed. Raises
+    WeightsError for one that cannot be read.
+    """
+    if config.perception == "embedded" or config.motion is not None:
+        return config
+    known = read_config(last).motion if last is not None else None
+    return FaceXConfig.model_validate({**config.model_dump(), "motion": known or motion_name(config)})
+
+
 def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) -> FaceXNetwork:
     """The network at step 0.
 
@@ -73,4 +87,4 @@ def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) 
 
 def _shape_of(config: FaceXConfig) -> FaceXConfig:
     """Without what may be another for the same weights."""
-    return config.model_copy(update={"name": "", "steps": 0, "reference": "cut"})
+    return config.model_copy(update={"name": "", "steps": 0, "reference": "cut", "motion": None})

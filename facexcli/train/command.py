@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from facexcli.device import choose_device
 from facexcli.errors import UsageError, unknown_name
 from facexcli.events import Informed, Warned
-from facexcli.train.begin import chosen_config, first_network
+from facexcli.train.begin import chosen_config, first_network, with_motion
 from facexcli.train.facex import PUBLIC, TrainableFaceX, freeze
 from facexcli.train.loop import STATE, TrainingOptions, train
 from facexcli.train.prepare import Preparation, prepare
@@ -63,6 +63,7 @@ def run_training(
     """
     started_s = time.monotonic()
     config = chosen_config(recipe.config, {**recipe.network, "reference": recipe.reference})
+    config = with_motion(config, places.out / LAST if resume and (places.out / LAST).is_file() else None)
     _check_public(config, public)
     recipe = recipe.settled(embedded=config.perception == "embedded")
     faces, others = prepared_faces(recipe, config, places, reporter, limit, workers)

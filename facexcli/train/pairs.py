@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.engines.facex.assemble import TOKEN_ATTRIBUTES, assemble_reference, region_union, token_providers
+from facexcli.engines.facex.motion import DEEP3D
 from facexcli.recipes import HEAD_REGIONS, RECIPES
 from facexcli.train.augment import Pair, augmented
 from facexcli.train.sources import held_out
@@ -127,4 +128,5 @@ def _drawn(
         return faces.picture(other, int(random.integers(other.count)), template)
 
     pair = Pair(faces.facts(file, first, template), faces.facts(file, second, template))
-    return augmented(pair, augment, RECIPES[recipe].is_driven, random, elsewhere)
+    mirrors = f"motion {DEEP3D}" not in faces.index.extractors
+    return augmented(pair, augment, RECIPES[recipe].is_driven, random, elsewhere, mirrors=mirrors)

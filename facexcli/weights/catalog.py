@@ -24,7 +24,8 @@ class Entry:
     the zip or tar that `url` gives and that holds them; `pickles` tells which of them are published as a pickle, and
     under which name. `sha256` and `size_bytes` are the publisher's, by published file, and lack what is not known.
     `facts` is what an engine reads: `size_px`, `template`, `mean` and `std` of RGB in 0..1, `embedding_converter` (a
-    name of this catalog), and so on; `tensors` are shapes by file and name that a file must have.
+    name of this catalog), and so on; `tensors` are shapes by file and name that a file must have, `part` the table of a
+    pickle that is kept alone.
     """
 
     name: str

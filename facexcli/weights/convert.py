@@ -36,15 +36,16 @@ def demand_converter(pickle: object) -> None:
             raise WeightsError(f"{pickle}: is a pickle, and reading it needs {module}", hint)
 
 
-def convert(pickle: Path, safetensors: Path) -> tuple[str, ...]:
+def convert(pickle: Path, safetensors: Path, part: str = "") -> tuple[str, ...]:
     """Write the tensors of `pickle` to `safetensors`, nested tables and lists as dotted names; it appears when whole.
 
-    Returns the names of what was dropped, because it is no tensor. Raises WeightsError: torch or safetensors is not
-    installed, or the pickle holds more than tensors and plain containers.
+    part: the outermost table that is wanted, such as one network of a checkpoint that holds an optimizer too; "" for
+    everything. Returns the names of what was dropped: what is no tensor, and other tables. Raises WeightsError: torch
+    or safetensors is not installed, or the pickle holds more than tensors and plain containers, or no such part.
     """
     demand_converter(pickle)
     temporary = safetensors.with_name(f".{safetensors.name}.{secrets.token_hex(4)}.part")
-    command = [sys.executable, "-P", "-m", "facexcli.weights.convert", str(pickle), str(temporary)]
+    command = [sys.executable, "-P", "-m", "facexcli.weights.convert", str(pickle), str(temporary), part]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL)
         if done.returncode or not temporary.is_file():
@@ -62,7 +63,7 @@ def convert(pickle: Path, safetensors: Path) -> tuple[str, ...]:
         temporary.unlink(missing_ok=True)
 
 
-def _convert_here(pickle: Path, safetensors: Path) -> int:
+def _convert_here(pickle: Path, safetensors: Path, part: str) -> int:
     """What the child does."""
     import torch
     from safetensors.torch import save_file
@@ -74,13 +75,18 @@ def _convert_here(pickle: Path, safetensors: Path) -> int:
         why = f"it holds {named[1]}" if named else f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
         sys.stderr.write(f"only tensors and plain containers are opened: {why}")
         return 1
-    flat = _flat(loaded, "")
+    everything = _flat(loaded, "")
+    flat = [pair for pair in everything if not part or pair[0].startswith(f"{part}.")]
     tensors = {name: value.contiguous().clone() for name, value in flat if torch.is_tensor(value)}
     if not tensors:
-        sys.stderr.write("it holds no tensors")
+        sys.stderr.write(f"it holds no tensors{f' of {part}' if part else ''}")
         return 1
     save_file(tensors, str(safetensors))
-    json.dump([name for name, value in flat if not torch.is_tensor(value)], sys.stdout)
+    tables = dict.fromkeys(name.partition(".")[0] for name, _ in everything) if part else {}
+    json.dump(
+        [name for name, value in flat if not torch.is_tensor(value)] + [name for name in tables if name != part],
+        sys.stdout,
+    )
     return 0
 
 
@@ -118,4 +124,4 @@ def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(_convert_here(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(_convert_here(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

@@ -136,8 +136,11 @@ def _wrong_tensors(item: Entry, file: str, path: Path) -> str:
         try:
             header: Mapping[str, Any] = json.loads(stream.read(length))
             shapes = {name: list(about["shape"]) for name, about in header.items() if name != "__metadata__"}
-        except (ValueError, KeyError, TypeError, AttributeError):
+            end = max((about["data_offsets"][1] for name, about in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return "it is no safetensors file"
+        if (missing := 8 + length + end - path.stat().st_size) > 0:
+            return f"it is cut short by {missing} bytes"
     for name, wanted in item.facts.get("tensors", {}).get(file, {}).items():
         if name not in shapes:
             return f"expected a tensor {name}, which it does not hold"

@@ -200,7 +200,7 @@ class Store:
             wanted = item.sha256.get(item.pickles.get(file, ""))
             if wanted and fingerprint(given, reporter).sha256 != wanted:
                 raise WeightsError(f"{given}: its SHA-256 is not {wanted}, as published", "it was not opened")
-            self._convert(given, partial, reporter)
+            self._convert(item, given, partial, reporter)
         else:
             shutil.copyfile(given, partial)
         return _Arrived(file, path)
@@ -211,12 +211,12 @@ class Store:
         if wanted and fingerprint(pickle, reporter).sha256 != wanted:
             aside = _set_aside(pickle, self._place(item.name, published))
             raise WeightsError(f"{published} of {item.name}: its SHA-256 is not {wanted}", f"{aside} was not opened")
-        self._convert(pickle, self._partial(item.name, file), reporter)
+        self._convert(item, pickle, self._partial(item.name, file), reporter)
         pickle.unlink()
 
-    def _convert(self, pickle: Path, safetensors: Path, reporter: Reporter) -> None:
-        dropped = convert(pickle, safetensors)
-        what = f"; dropped, for it is no tensor: {', '.join(dropped)}"[:300] if dropped else ""
+    def _convert(self, item: Entry, pickle: Path, safetensors: Path, reporter: Reporter) -> None:
+        dropped = convert(pickle, safetensors, item.facts.get("part", ""))
+        what = f"; dropped, for it is no weight: {', '.join(dropped)}"[:300] if dropped else ""
         reporter.emit(Informed(f"{pickle.name.removesuffix('.part')}: a pickle, converted to safetensors{what}"))
 
     def _take_in(self, item: Entry, arrived: Sequence[_Arrived], reporter: Reporter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("diffusers")
 from facexcli.engines.facex.config import MOTION_SIZES, REGIONS
 from facexcli.train.augment import AUGMENTATIONS, Pair, augmented
 from facexcli.train.pairs import assembled, draw
+from facexcli.train.shards import PreparedFaces
 
 KEYS = range(40)
 
@@ -45,6 +47,19 @@ def test_a_key_gives_the_same_pair(prepared: Any, augment: Any) -> None:
 
 def test_pairs_without_augmentation_are_those_that_were_prepared(pair: Pair) -> None:
     assert augmented(pair, "none", False, np.random.default_rng(0), place) is pair
+
+
+def test_coefficients_that_cannot_be_mirrored_are_not(prepared: Any) -> None:
+    """The paper's face model tells left from right in ways that no swap of numbers undoes."""
+    index = replace(prepared.index, extractors=("motion deep3dfacerecon",))
+    views = {prepared.picture(file, view, "ffhq").tobytes() for file in index.files for view in range(file.count)}
+
+    def mirrored_by(faces: PreparedFaces) -> int:
+        drawn = draw(faces, index.files, "swap", 12, np.random.default_rng(0), augment="light")
+        return sum(sample.target.rgb.tobytes() not in views for sample in drawn)
+
+    assert mirrored_by(prepared) > 0
+    assert mirrored_by(PreparedFaces(prepared.folder, index)) == 0
 
 
 def test_who_it_is_and_where_everything_lies_stays(pair: Pair) -> None:

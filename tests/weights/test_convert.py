@@ -25,12 +25,14 @@ def test_without_torch_the_error_says_what_to_install(tmp_path: Path, monkeypatc
     assert "facexcli[diffusion]" in caught.value.hint
 
 
-def test_tensors_come_through(tmp_path: Path) -> None:
+def test_tensors_come_through_and_of_a_checkpoint_those_that_are_wanted(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     load_file = pytest.importorskip("safetensors.torch").load_file
     weight = torch.arange(6.0).reshape(2, 3)
-    torch.save({"state_dict": {"a.weight": weight, "tied": weight.T}, "epoch": 3}, tmp_path / "a.pth")
-    convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    network = {"a.weight": weight, "tied": weight.T, "kind": "net"}
+    torch.save({"state_dict": network, "optimizer": {"m": weight}, "epoch": 3}, tmp_path / "a.pth")
+    dropped = convert(tmp_path / "a.pth", tmp_path / "a.safetensors", "state_dict")
+    assert dropped == ("state_dict.kind", "optimizer", "epoch")
     read = load_file(tmp_path / "a.safetensors")
     assert sorted(read) == ["state_dict.a.weight", "state_dict.tied"]
     assert torch.equal(read["state_dict.tied"], weight.T)
@@ -68,7 +70,7 @@ def test_a_pickle_is_added_as_safetensors_and_what_is_lost_is_said(tmp_path: Pat
     assert "epoch, steps.1" in message and "net.w" not in message
 
 
-def _converts(pickle: Path, safetensors: Path) -> tuple[str, ...]:
+def _converts(pickle: Path, safetensors: Path, part: str) -> tuple[str, ...]:
     """Stands for the child process."""
     assert pickle.read_bytes() == b"PK\x03\x04"
     safetensors.write_bytes(b"\x02\0\0\0\0\0\0\0{}")

@@ -53,6 +53,12 @@ def test_the_right_graph_is_taken(reader: str, tmp_path: Path) -> None:
     assert wrong_kind(SWAPPER, "inswapper_128.onnx", tmp_path / "x.onnx") == ""
 
 
+def test_tensors_that_are_cut_short_are_refused(tmp_path: Path) -> None:
+    path = _tensors(tmp_path / "x", weight=[4, 4])
+    path.write_bytes(path.read_bytes()[:-3])
+    assert wrong_kind(catalog()["face_adapter"], "net_id2token.safetensors", path) == "it is cut short by 3 bytes"
+
+
 @pytest.mark.parametrize(
     ("made", "found"),
     [({"size_px": 256}, "1 x 3 x 256 x 256"), ({"embedding": 256}, "1 x 256")],

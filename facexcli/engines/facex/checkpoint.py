@@ -67,6 +67,9 @@ def _own(state: Mapping[str, Tensor], config: FaceXConfig) -> dict[str, Tensor]:
 
 def _parsed(path: Path, text: str) -> FaceXConfig:
     try:
-        return FaceXConfig.model_validate(json.loads(text))
-    except (ValidationError, ValueError, UsageError) as error:
+        values = json.loads(text)
+        if values.get("perception") == "paper":
+            values.setdefault("motion", "landmarks")  # from before there was a choice
+        return FaceXConfig.model_validate(values)
+    except (ValidationError, ValueError, AttributeError, UsageError) as error:
         raise WeightsError(f"{path}: its configuration cannot be read", _HINT) from error

@@ -46,8 +46,9 @@ class FaceXConfig(_Part):
     into 48 channels, without a network. width: of context tokens. perception: `paper` takes ArcFace's feature map,
     CLIP ViT-L/14 and pretrained face models; `embedded` the stand-ins that come with facex, and a small image encoder
     that is trained along. inpainting: the reference image I_R enters as tokens of the image encoder (the paper), or as
-    channels of the UNet's input, beside its mask. residual: what the UNet answers is added to I_R, which it then need
-    not hand through its first layer (He et al. 2016); for clean latents alone. identity_spread: tokens that dlib's one
+    channels of the UNet's input, beside its mask. motion: with `paper`, whose coefficients it was trained on;
+    None for those that are installed. residual: what the UNet answers is added to I_R, which it then need not hand
+    through its first layer (He et al. 2016); for clean latents alone. identity_spread: tokens that dlib's one
     descriptor becomes. reference: what it was trained to see in the place of a face, see `assemble_reference`.
     """
 
@@ -58,6 +59,7 @@ class FaceXConfig(_Part):
     latent: Literal["vae", "unshuffle"] = "vae"
     prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     perception: Literal["paper", "embedded"] = "paper"
+    motion: Literal["landmarks", "deep3dfacerecon"] | None = None
     inpainting: Literal["tokens", "channels"] = "tokens"
     encoder_width: int = 1024
     fpn_widths: tuple[int, int] = (512, 256)
@@ -75,6 +77,8 @@ class FaceXConfig(_Part):
             raise ValueError("a frozen UNet has no input channels for the inpainting reference")
         if self.residual and (self.inpainting, self.prediction) != ("channels", "sample"):
             raise ValueError("residual is for a reference in channels and prediction sample")
+        if self.perception == "embedded" and self.motion == "deep3dfacerecon":
+            raise ValueError("deep3dfacerecon is for perception paper")
         return self
 
     @property

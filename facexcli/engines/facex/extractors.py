@@ -1,6 +1,6 @@
 """Which extractors FORD has (sec. 3.2): the paper's where their weights are in the store, else the stand-ins.
 
-Deep3DFaceReconstruction and a gaze network are in no catalog of facex yet: `LandmarkMotion` and `IrisGaze` stand in.
+A gaze network is in no catalog of facex yet: `IrisGaze` stands in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from facexcli.engines.facex.ford import Decomposer, embedded_decomposer
 from facexcli.engines.facex.gaze import IrisGaze
 from facexcli.engines.facex.identity import ArcFaceIdentity, DlibIdentity
-from facexcli.engines.facex.motion import LandmarkMotion
+from facexcli.engines.facex.motion import DEEP3D, LandmarkMotion
 from facexcli.engines.facex.parsing import BiSeNetParser, LandmarkParser
 from facexcli.errors import WeightsError
 from facexcli.weights.store import Store
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facexcli.engines.facex.config import FaceXConfig
+    from facexcli.engines.facex.motion import MotionExtractor
     from facexcli.types import Array
 
 ARCFACE = ("antelopev2", "glintr100.onnx")
@@ -33,11 +34,11 @@ _FLATTEN = ("Flatten", "Reshape")
 
 def extractor_names(config: FaceXConfig, store: Store | None = None) -> tuple[str, ...]:
     """What `open_decomposer` would take, without loading it."""
-    paper = config.perception == "paper"
+    paper, known = config.perception == "paper", store or Store()
     identity = ArcFaceIdentity.name if paper else DlibIdentity.name
-    parser = BiSeNetParser.name if paper and _parser_file(store or Store(), verify=False) else LandmarkParser.name
+    parser = BiSeNetParser.name if paper and _parser_file(known, verify=False) else LandmarkParser.name
     return (
-        f"identity {identity}", f"regions {parser}", f"motion {LandmarkMotion.name}", f"gaze {IrisGaze.name}",
+        f"identity {identity}", f"regions {parser}", f"motion {motion_name(config, known)}", f"gaze {IrisGaze.name}",
     )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def open_decomposer(config: FaceXConfig, store: Store | None = None) -> Decompos
     """The extractors of a configuration.
 
     Raises WeightsError for a network of the paper's extractors where ArcFace is not installed: nothing stands in for
-    a feature map.
+    a feature map; nor for a face model that a network was trained on.
     """
     if config.perception == "embedded":
         return embedded_decomposer(config)
@@ -59,7 +60,27 @@ def open_decomposer(config: FaceXConfig, store: Store | None = None) -> Decompos
     identity = ArcFaceIdentity(FeatureMap(known.path(name, file)))
     parser_file = _parser_file(known)
     parser = LandmarkParser() if parser_file is None else BiSeNetParser(_labels_of(parser_file))
-    return Decomposer(identity, parser, LandmarkMotion(), IrisGaze(), config.identity_shape)
+    return Decomposer(identity, parser, _motion(config, known), IrisGaze(), config.identity_shape)
+
+
+def motion_name(config: FaceXConfig, store: Store | None = None) -> str:
+    """Whose coefficients a configuration takes: those it was trained on, else of the network that is installed."""
+    if config.perception == "embedded":
+        return LandmarkMotion.name
+    return config.motion or (DEEP3D if (store or Store()).installed(DEEP3D) else LandmarkMotion.name)
+
+
+def _motion(config: FaceXConfig, store: Store) -> MotionExtractor:
+    if motion_name(config, store) == LandmarkMotion.name:
+        return LandmarkMotion()
+    if not store.installed(DEEP3D):
+        raise WeightsError(
+            f"FaceX {config.name} was trained on the coefficients of {DEEP3D}, which is not installed",
+            f"facex models add {DEEP3D} PATH; `facex models list` says where it comes from",
+        )
+    from facexcli.engines.facex.deep3d import load_deep3d
+
+    return load_deep3d(store.path(DEEP3D))
 
 
 class FeatureMap:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EXPRESSIVE: Array = np.array([*range(17, 27), 37, 38, 40, 41, 43, 44, 46, 47, *range(48, 60), 62, 66])
 """The 32 landmarks that expression moves: brows, lids and lips; x and y of each make 64 numbers."""
 
+DEEP3D = "deep3dfacerecon"
+"""The paper's network, see `deep3d`: by this name in results, in checkpoints and in the store of weights."""
 _TEXTURE_GRID = (10, 8)
 _RIDGE = 1e-2
 
