@@ -71,6 +71,9 @@ def _convert_here(pickle: Path, safetensors: Path, part: str) -> int:
     try:
         loaded = _loaded(pickle)
     except Exception as error:
+        if "central directory" in str(error):  # torch's archives have it at their end
+            sys.stderr.write("it is cut short, or damaged")
+            return 1
         named = re.search(r"(?:GLOBAL|it holds) ([\w.]+)", str(error))
         why = f"it holds {named[1]}" if named else f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
         sys.stderr.write(f"only tensors and plain containers are opened: {why}")

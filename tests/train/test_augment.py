@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,9 @@ def test_coefficients_that_cannot_be_mirrored_are_not(prepared: Any) -> None:
         return sum(sample.target.rgb.tobytes() not in views for sample in drawn)
 
     assert mirrored_by(prepared) > 0
-    assert mirrored_by(PreparedFaces(prepared.folder, index)) == 0
+    foreign = copy(prepared)
+    foreign.index = index
+    assert mirrored_by(foreign) == 0
 
 
 def test_who_it_is_and_where_everything_lies_stays(pair: Pair) -> None:
