@@ -14,7 +14,7 @@ import pytest
 from facexcli.errors import WeightsError
 from facexcli.events import Informed
 from facexcli.weights import store
-from facexcli.weights.convert import convert
+from facexcli.weights.convert import _convert_here, convert
 from tests.weights.conftest import Host, Listener, store_of
 
 
@@ -36,6 +36,15 @@ def test_tensors_come_through_and_of_a_checkpoint_those_that_are_wanted(tmp_path
     read = load_file(tmp_path / "a.safetensors")
     assert sorted(read) == ["state_dict.a.weight", "state_dict.tied"]
     assert torch.equal(read["state_dict.tied"], weight.T)
+
+
+def test_an_archive_that_is_cut_short_is_called_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    torch.save({"weight": torch.zeros(9)}, tmp_path / "a.pth")
+    (tmp_path / "a.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:-99])
+    assert _convert_here(tmp_path / "a.pth", tmp_path / "a.safetensors", "") == 1
+    assert capsys.readouterr().err == "it is cut short, or damaged"
 
 
 class _Hostile:
