@@ -7,7 +7,6 @@ An unknown key or a bad value is a UsageError that names the file and the key, a
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from facexcli.errors import UsageError, unknown_name
+from facexcli.folders import PROJECT_FILE, USER_FILE, cache_folder, data_folder, user_folder
 from facexcli.settings import (
     ComputeSettings,
     EncodeSettings,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
+    "PROJECT_FILE",
+    "USER_FILE",
     "ComputeSettings",
     "EncodeSettings",
     "EngineSettings",
@@ -65,37 +67,8 @@ __all__ = [
     "user_folder",
 ]
 
-PROJECT_FILE = "facex.toml"
-USER_FILE = "config.toml"
 _TRAINING = "train-"
 _PERSONAL = (("provenance", "signer"), ("provenance", "timestamp"))
-
-
-def user_folder() -> Path:
-    """Where the user's own configuration lives: FACEX_HOME, else the platform's folder."""
-    if home := os.environ.get("FACEX_HOME"):
-        return Path(home)
-    from platformdirs import user_config_path  # the environment variable spares its import
-
-    return user_config_path("facex", appauthor=False)
-
-
-def cache_folder() -> Path:
-    """Where facex keeps what it could find out again: FACEX_HOME/cache, else the platform's folder (XDG_CACHE_HOME)."""
-    if home := os.environ.get("FACEX_HOME"):
-        return Path(home) / "cache"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("facex", appauthor=False)
-
-
-def data_folder() -> Path:
-    """Where facex keeps what the user would miss: FACEX_HOME/data, else the platform's folder (XDG_DATA_HOME)."""
-    if home := os.environ.get("FACEX_HOME"):
-        return Path(home) / "data"
-    from platformdirs import user_data_path
-
-    return user_data_path("facex", appauthor=False)
 
 
 def preset_names() -> tuple[str, ...]:

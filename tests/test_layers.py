@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "facexcli"
 FLOORS = {
-    "types": 0, "errors": 0, "recipes": 0,
+    "types": 0, "folders": 0, "errors": 0, "recipes": 0,
     "affine": 1, "config": 1, "settings": 1, "presets": 1, "seeds": 1, "device": 1, "events": 1, "journal": 1,
     "memory": 1, "lettering": 1, "crashes": 1,
     "media": 2, "faces": 2, "geometry": 2, "fusion": 2, "diffusion": 2, "weights": 2, "provenance": 2,

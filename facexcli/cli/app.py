@@ -55,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(InputError(f"{error.filename or 'a file'}: {error.strerror or error}", "check the path"))
     except Exception as error:
         message = f"internal error: {type(error).__name__}: {error}"
-        console.VOICE.error(message, "this is a bug in facex; -v shows the traceback", EXIT_INTERNAL)
-        return EXIT_INTERNAL
+        return _tell(message, "this is a bug in facex; -v shows the traceback", EXIT_INTERNAL)
 
 
 def _split(arguments: list[str]) -> int | None:
@@ -79,8 +78,17 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(error: FacexError) -> int:
-    console.VOICE.error(error.message, error.hint, error.exit_code)
-    return error.exit_code
+    return _tell(error.message, error.hint, error.exit_code)
+
+
+def _tell(message: str, hint: str, exit_code: int) -> int:
+    """An error from before the settings hold is told as the configuration files want it, as far as they are TOML."""
+    if not console.VOICE.is_told:
+        from facexcli.cli.configured import progress_in_files
+
+        console.VOICE.progress = progress_in_files() or console.VOICE.progress
+    console.VOICE.error(message, hint, exit_code)
+    return exit_code
 
 
 @contextmanager

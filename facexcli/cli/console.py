@@ -27,7 +27,10 @@ _TABLE_WIDTH = 80
 
 
 class Voice:
-    """How this process talks. The one piece of state of the command line: errors are told in the same manner."""
+    """How this process talks. The one piece of state of the command line: errors are told in the same manner.
+
+    is_told: the command line or the settings have said how; before that, configuration files may want it otherwise.
+    """
 
     def __init__(self) -> None:
         self.reset(())
@@ -36,11 +39,12 @@ class Voice:
         """Talk as one does before the options are read, guessing from the command line what they will say."""
         spelled = " ".join(arguments).replace("--progress=", "--progress ").split()
         self.progress = "jsonl" if ("--progress", "jsonl") in pairwise(spelled) else "auto"
+        self.is_told = not {"--progress", "-q", "--quiet"}.isdisjoint(spelled)
         self.level = _LEVELS["debug" if {"-v", "--verbose"} & set(arguments) else "info"]
 
     def listen(self, talk: TalkSettings) -> None:
         """Take over the user's wishes."""
-        self.progress, self.level = talk.progress, _LEVELS[talk.log_level]
+        self.progress, self.level, self.is_told = talk.progress, _LEVELS[talk.log_level], True
 
     def detail(self, message: str) -> None:
         """A line for those who want to know more (-v)."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,6 +156,36 @@ def test_errors_in_the_command_line_are_json_lines_too(facex: Facex, spelling: l
     told = json.loads(shown.stderr)
     assert (told["event"], told["exit_code"]) == ("error", 2)
     assert "fether" in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistake", "message"),
+    [
+        (["swpa"], "[look]\nfether = 1", "swpa"),
+        (["swap", "--fether", "1"], "", "fether"),
+        (["swap", "a.jpg", "b.mp4", "--crf", "high"], "", "--crf"),
+        (["swap", "a.jpg", "b.mp4"], "[look]\nfether = 1", "facex.toml: unknown key"),
+    ],
+)
+def test_errors_are_json_lines_where_a_file_wants_it_whatever_is_wrong_in_that(
+    facex: Facex, arguments: list[str], mistake: str, message: str
+) -> None:
+    Path("facex.toml").write_text(f"[talk]\nprogress = 'jsonl'\n{mistake}")
+    told = json.loads(facex(*arguments).stderr)
+    assert (told["event"], told["exit_code"]) == ("error", 2)
+    assert message in told["message"]
+
+
+def test_the_command_line_has_the_last_word_on_how_errors_are_told(facex: Facex, tmp_path: Path) -> None:
+    (tmp_path / "home" / "config.toml").write_text("[talk]\nprogress = 'jsonl'")
+    assert json.loads(facex("swpa").stderr)["event"] == "error"
+    for option in ("--progress=plain", "-q"):
+        assert facex("swap", option, "--fether", "1").stderr.startswith("facex: error: ")
+    Path("facex.toml").write_text("[talk]\nprogress = 'plain'")
+    assert facex("swpa").stderr.startswith("facex: error: ")
+    for nothing_said in ("talk = 3", "[talk"):
+        Path("facex.toml").write_text(nothing_said)
+        assert "facex.toml" in json.loads(facex("swap", "a.jpg", "b.mp4").stderr)["message"]
 
 
 def _make_engines_raise(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
