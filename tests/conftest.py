@@ -7,6 +7,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,6 +43,25 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("session-cache")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("session-data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _face_models() -> Iterator[None]:
+    """dlib's models are read once a process: that takes longer than most tests. They keep no state."""
+    from facexcli.faces import dlib_backend
+
+    read = dlib_backend._load
+    kept: dict[tuple[str, Path], Any] = {}
+
+    def load(kind: str) -> Any:
+        key = kind, dlib_backend.weights_folder()
+        if key not in kept:
+            kept[key] = read(kind)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dlib_backend, "_load", load)
         yield
 
 

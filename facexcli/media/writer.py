@@ -115,6 +115,8 @@ class VideoWriter:
                 self._copier = StreamCopier(audio_from, self._container, start_s=start_s, stop_s=stop_s)
                 self.warnings.extend(self._copier.warnings)
             self._container.metadata.update(self._tags)
+            # No random numbers of the muxer's own (Matroska's segment has one): the same frames make the same file.
+            self._container.container_options["fflags"] = "+bitexact"
             if CONTAINERS[suffix] in ("mp4", "mov"):
                 self.warnings.extend(prepare_mp4(self._container, video.time_base))
             self._container.start_encoding()

@@ -1,4 +1,4 @@
-"""What the contracts share: analyzers whose models are loaded once."""
+"""What the contracts share: a portrait, and an analyzer that sees nobody else."""
 
 from __future__ import annotations
 
@@ -14,25 +14,13 @@ from facexcli.types import Array
 _PORTRAIT_PX = 700
 
 
-class _Shared(DlibAnalyzer):
-    """Stays open between runs."""
-
-    def close(self) -> None:
-        """The session keeps it."""
-
-
-class _Blind(_Shared):
+class _Blind(DlibAnalyzer):
     """Sees nobody but the person of the portrait."""
 
     name = "blind"
 
     def detect(self, rgb: Array, *, thorough: bool = False) -> list[Detection]:
         return super().detect(rgb, thorough=thorough) if rgb.shape[:2] == (_PORTRAIT_PX, _PORTRAIT_PX) else []
-
-
-@pytest.fixture(scope="session")
-def seeing() -> DlibAnalyzer:
-    return _Shared()
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def frames_of(path: Path) -> list[Frame]:
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
 def test_a_swap_changes_nothing_that_no_alpha_reaches(
-    pix_fmt: str, eval_data: Path, portrait: Path, seeing: DlibAnalyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pix_fmt: str, eval_data: Path, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = clip(tmp_path / "in.mkv", eval_data / "talking" / "grid_brbk7n.mpg", pix_fmt)
     laid: dict[int, tuple[Array, Array]] = {}
@@ -58,7 +58,6 @@ def test_a_swap_changes_nothing_that_no_alpha_reaches(
 
     lay = painter.put_crop
     monkeypatch.setattr(painter, "put_crop", remember)
-    monkeypatch.setattr("facexcli.pipeline.models.choose_analyzer", lambda *_: (seeing, "for the test"))
     settings = facexcli.resolve({"codec": "ffv1", "cache": 0})
     facexcli.swap(portrait, source, tmp_path / "out.mkv", settings=settings)
     assert sorted(laid) == [3, 4, 5]

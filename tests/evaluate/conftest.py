@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 import facexcli
-from facexcli.evaluate import evaluation
 from facexcli.evaluate.metrics.identity import IdentityJudge, Portrayal
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.fusion.mask import face_outline
@@ -65,7 +63,7 @@ class Swapped:
 def swapped(
     eval_data: Path, portrait: Path, write_clip: WriteClip, tmp_path_factory: pytest.TempPathFactory
 ) -> Swapped:
-    """A swap of sixteen frames, encoded as users do."""
+    """A swap of a short clip, encoded as users do."""
     before = read_frames_rgb(eval_data / "talking" / "grid_brbk7n.mpg", range(20, 20 + FRAMES))
     canvas = write_clip("canvas", before)
     result = tmp_path_factory.mktemp("swap") / "swap.mp4"
@@ -74,26 +72,11 @@ def swapped(
 
 
 def _inside(rgb: Array) -> Array:
-    analyzer = _shared_analyzer()
+    analyzer = DlibAnalyzer()
     landmarks = analyzer.landmarks(rgb, analyzer.detect(rgb)[0].box_px).landmarks_px
     mask = np.zeros(rgb.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(face_outline(landmarks)).astype(np.int32)], 1)
     return mask[..., None] > 0
-
-
-@pytest.fixture(autouse=True)
-def models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One set of models for the whole session: loading them takes longer than a short clip."""
-    monkeypatch.setattr(evaluation, "DlibAnalyzer", _shared_analyzer)
-
-
-@cache
-def _shared_analyzer() -> DlibAnalyzer:
-    class Shared(DlibAnalyzer):
-        def close(self) -> None:
-            pass
-
-    return Shared()
 
 
 @pytest.fixture
@@ -124,6 +107,6 @@ def view() -> View:
     from facexcli.evaluate.metrics.view import VIEW_PX, window_of
     from facexcli.media.image import read_image
 
-    rgb, analyzer = read_image(find_photographs().astronaut), _shared_analyzer()
+    rgb, analyzer = read_image(find_photographs().astronaut), DlibAnalyzer()
     window = window_of(analyzer.landmarks(rgb, analyzer.detect(rgb)[0].box_px).landmarks_px, 1.0)
     return View(resample(rgb, window.view_from_frame, (VIEW_PX, VIEW_PX), smooth=False), window.landmarks_px)

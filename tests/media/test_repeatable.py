@@ -75,6 +75,16 @@ def test_packets_do_not_depend_on_what_memory_held(
     assert made[2] == made[0]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4", ".mov", ".avi"])
+def test_the_same_frames_become_the_same_file(frames: list[Frame], tmp_path: Path, suffix: str) -> None:
+    options = EncodeOptions("vp9" if suffix == ".webm" else "h264", 30, "ultrafast")
+    made = []
+    for name in ("one", "two"):
+        _packets(tmp_path / f"{name}{suffix}", frames[:3], options)
+        made.append((tmp_path / f"{name}{suffix}").read_bytes())
+    assert made[0] == made[1]
+
+
 def _cpu(monkeypatch: pytest.MonkeyPatch, *features: int) -> None:
     monkeypatch.setattr(cv2, "checkHardwareSupport", lambda feature: feature in features)
 

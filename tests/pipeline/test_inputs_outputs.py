@@ -37,22 +37,6 @@ def with_flags(**flags: object) -> Settings:
     return resolve(flags, cwd=nowhere, home=nowhere)
 
 
-class _Kept(DlibAnalyzer):
-    def close(self) -> None:
-        """Its models stay for the next run: loading them takes longer than these tests."""
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> _Kept:
-    return _Kept()
-
-
-@pytest.fixture(autouse=True)
-def _shared_analyzer(analyzer: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user in ("facexcli.pipeline.models", "facexcli.api"):
-        monkeypatch.setattr(f"{user}.choose_analyzer", lambda name: (analyzer, "shared by the tests"))
-
-
 @pytest.fixture(scope="module")
 def portrait(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Somebody else's still, small enough to be looked at quickly."""
@@ -69,9 +53,9 @@ def pictures(talking_clip: Path) -> list[Array]:
 
 
 @pytest.fixture(scope="module")
-def face(pictures: list[Array], analyzer: _Kept) -> tuple[slice, slice]:
+def face(pictures: list[Array]) -> tuple[slice, slice]:
     """Where the middle of the face is: rows and columns."""
-    x0, y0, x1, y1 = find_faces(pictures[0], analyzer)[0].box_px
+    x0, y0, x1, y1 = find_faces(pictures[0], DlibAnalyzer())[0].box_px
     third = (x1 - x0) / 3, (y1 - y0) / 3
     return slice(int(y0 + third[1]), int(y1 - third[1])), slice(int(x0 + third[0]), int(x1 - third[0]))
 

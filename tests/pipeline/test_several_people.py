@@ -56,9 +56,6 @@ class _Watched(DlibAnalyzer):
         self.shapes.clear()
         return wide
 
-    def close(self) -> None:
-        """Its models stay for the next run: loading them takes longer than most tests."""
-
 
 @pytest.fixture(scope="module")
 def analyzer() -> _Watched:
