@@ -5,15 +5,19 @@ The pipeline is imported when there is something to do, not for a help text or a
 
 from __future__ import annotations
 
-from functools import partial
+import inspect
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from facexcli.cli.console import VOICE, print_json, print_result, reporting
+from facexcli.cli.options import keyword, with_settings
 from facexcli.cli.piping import check_standard_output, is_standard, piped_input, refuse_standard
 from facexcli.errors import OutputError, UsageError
+from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,76 +28,95 @@ if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.result import RunResult
 
-OutputOption = Annotated[
-    str | None,
-    typer.Option(
-        "--output", "-o", metavar="OUT",
-        help="where the result goes: the suffix says the format; DIR/%05d.png or DIR/ takes pictures, - is a pipe",
-    ),
-]  # fmt: skip
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace OUT if it exists")]
-ReportOption = Annotated[
-    Path | None,
-    typer.Option("--report", metavar="OUT.html", help="measure the result, and write a page with pictures and plots"),
-]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="print the plan as JSON, and do nothing")]
-PlanOption = Annotated[
-    Path | None, typer.Option("--plan", metavar="FILE", help="run a plan that --dry-run printed, and nothing else")
-]
-FreshOption = Annotated[bool, typer.Option("--fresh", help="begin anew where OUT.facex/ holds parts of an earlier run")]
-KeepWorkOption = Annotated[bool, typer.Option("--keep-work", help="keep OUT.facex/ also when the result is complete")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the editing commands share beside settings: where the result goes, and whether there is to be one."""
+
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT",
+            help="where the result goes: the suffix says the format; DIR/%05d.png or DIR/ takes pictures, - is a pipe",
+        ),
+    ] = None  # fmt: skip
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT if it exists")] = False
+    dry_run: DryRunOption = False
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="run a plan that --dry-run printed, and nothing else")
+    ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="OUT.html", help="measure the result, and write a page with pictures and plots"
+        ),
+    ] = None
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="begin anew where OUT.facex/ holds parts of an earlier run")
+    ] = False
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="keep OUT.facex/ also when the result is complete")
+    ] = False  # fmt: skip
+
+
+def edits(task: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make an editing command: it gets the settings of `task` as `choices`, and how it runs as `wanted`.
+
+    Their options stand behind the command's own; see `with_settings`.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(RunOptions, include_extras=True)
+        shared = [keyword(item.name, hints[item.name], item.default) for item in fields(RunOptions)]
+        signature = inspect.signature(command, eval_str=True)
+        own = [item for item in signature.parameters.values() if item.name != "wanted"]
+
+        @wraps(command)
+        def run(**values: Any) -> None:
+            command(wanted=RunOptions(**{item.name: values.pop(item.name) for item in shared}), **values)
+
+        run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+        return with_settings(*COMMAND_SETTINGS[task])(run)
+
+    return decorate
 
 
 def execute(
     task: str,
     make_plan: Callable[[Path, Path], Plan],
     choices: Choices,
+    wanted: RunOptions,
     *,
     given: dict[str, object],
     moving: Path | None,
-    output: str | None,
-    plan_file: Path | None,
-    overwrite: bool,
-    dry_run: bool,
-    report: Path | None,
-    fresh: bool = False,
-    keep_work: bool = False,
 ) -> None:
-    """Run the plan of `plan_file`, or the one that `make_plan` makes; print it instead for a dry run.
+    """Run the plan of `--plan`, or the one that `make_plan` makes; print it instead for a dry run.
 
-    `given` are the command's own arguments by their name in the usage line: all are needed without a plan file, and
-    none is allowed with one. `make_plan` gets the file that `moving` names, which may be standard input, and the place
-    that `output` names. Raises what the run raises, and UsageError.
+    `given` are the command's own arguments by their name in the usage line: all, and OUT, are needed without a plan
+    file, and none is allowed with one. `make_plan` gets the file that `moving` names, which may be standard input, and
+    the place that `-o` names. Raises what the run raises, and UsageError.
     """
-    run = partial(_run_or_show, fresh=fresh, keep_work=keep_work)
-    if plan_file is not None:
+    given = {**given, "-o OUT": wanted.output}
+    if wanted.plan is not None:
         forbid({**given, **dict.fromkeys(choices.options, True)})
-        run(_load(plan_file, task, choices), choices, None, report, overwrite, dry_run)
+        _run_or_show(_load(wanted.plan, task, choices), choices, None, wanted)
         return
     _require(given, task)
-    assert moving is not None and output is not None
-    if dry_run:
+    assert moving is not None and wanted.output is not None
+    if wanted.dry_run:
         refuse_standard([moving], "the input of a plan", "name a file: a pipe is empty when the plan is run")
-    elif is_standard(output):
+    elif is_standard(wanted.output):
         check_standard_output(choices.as_json)  # before standard input is read
     with piped_input(moving) as source:
         from facexcli.media.picture_files import output_path
 
-        run(make_plan(source.path, output_path(output)), choices, source, report, overwrite, dry_run)
+        _run_or_show(make_plan(source.path, output_path(wanted.output)), choices, source, wanted)
 
 
-def _run_or_show(
-    plan: Plan,
-    choices: Choices,
-    source: Input | None,
-    report: Path | None,
-    overwrite: bool,
-    dry_run: bool,
-    *,
-    fresh: bool,
-    keep_work: bool,
-) -> None:
-    if dry_run:
+def _run_or_show(plan: Plan, choices: Choices, source: Input | None, wanted: RunOptions) -> None:
+    if wanted.dry_run:
         print_result(plan.model_dump_json(indent=2))
         return
     from facexcli.batch.resume import run_resumable
@@ -101,13 +124,14 @@ def _run_or_show(
     to_standard_output = is_standard(plan.output)
     if to_standard_output:
         check_standard_output(choices.as_json)
+    report = wanted.report
     if report is not None:
-        _check_report(report, plan, overwrite)
+        _check_report(report, plan, wanted.overwrite)
     with reporting() as screen:
         reporter = source.reporter(screen) if source else screen
-        result = run_resumable(plan, reporter, overwrite, fresh=fresh, keep_work=keep_work)
+        result = run_resumable(plan, reporter, wanted.overwrite, fresh=wanted.fresh, keep_work=wanted.keep_work)
         if report is not None:
-            _report(result, report, overwrite, reporter, source)
+            _report(result, report, wanted.overwrite, reporter, source)
     VOICE.detail("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.stage_s.items()))
     if choices.as_json:
         print_json(result.as_json() | ({"report": str(report)} if report else {}))

@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facexcli.cli.console import reporting
-from facexcli.cli.edit import (
-    DryRunOption,
-    FreshOption,
-    KeepWorkOption,
-    OutputOption,
-    OverwriteOption,
-    PlanOption,
-    ReportOption,
-    execute,
-    forbid,
-)
-from facexcli.cli.options import Choices, with_settings
-from facexcli.settings import COMMAND_SETTINGS
+from facexcli.cli.edit import RunOptions, edits, execute, forbid
+from facexcli.cli.options import Choices
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -38,7 +27,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("edit", rich_help_panel=panel)(edit)
 
 
-@with_settings(*COMMAND_SETTINGS["edit"])
+@edits("edit")
 def edit(
     canvas: Annotated[
         Path | None, typer.Argument(metavar="CANVAS", help="an image, a video, a folder of pictures, or - for a pipe")
@@ -64,15 +53,9 @@ def edit(
         Path | None,
         typer.Option("--inpaint", metavar="MASK.png", help="make anew what is white on this picture, about the face"),
     ] = None,
-    output: OutputOption = None,
-    overwrite: OverwriteOption = False,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    report: ReportOption = None,
-    fresh: FreshOption = False,
-    keep_work: KeepWorkOption = False,
     *,
     choices: Choices,
+    wanted: RunOptions,
 ) -> None:
     """Change attributes of the face in CANVAS.
 
@@ -102,14 +85,14 @@ def edit(
         settings = choices.settings
         recipe = settings.recipe.model_copy(update={"take": (*settings.recipe.take, *takes)})
         made = plan_edit(moving, place, settings.model_copy(update={"recipe": recipe}), inpaint, loop=loop)
-        if show_slots is not None and not dry_run:
+        if show_slots is not None and not wanted.dry_run:
             from facexcli.pipeline.slots import write_slots
 
             with reporting() as reporter:
-                write_slots(made, show_slots, reporter, overwrite)
+                write_slots(made, show_slots, reporter, wanted.overwrite)
         return made
 
-    if plan is not None:
+    if wanted.plan is not None:
         forbid(
             {
                 **{f"--{attribute}": path for attribute, path in taken.items()},
@@ -118,6 +101,5 @@ def edit(
                 "--show-slots": show_slots,
             }
         )
-    given: dict[str, object] = {"CANVAS": canvas, "-o OUT": output}
-    execute("edit", make_plan, choices, given=given, moving=canvas, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip
+    given: dict[str, object] = {"CANVAS": canvas}
+    execute("edit", make_plan, choices, wanted, given=given, moving=canvas)

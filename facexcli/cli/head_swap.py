@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import (
-    DryRunOption,
-    FreshOption,
-    KeepWorkOption,
-    OutputOption,
-    OverwriteOption,
-    PlanOption,
-    ReportOption,
-    execute,
-)
-from facexcli.cli.options import Choices, with_settings
+from facexcli.cli.edit import RunOptions, edits, execute
+from facexcli.cli.options import Choices
 from facexcli.cli.piping import refuse_standard
-from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -29,7 +19,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("head-swap", rich_help_panel=panel)(head_swap)
 
 
-@with_settings(*COMMAND_SETTINGS["head-swap"])
+@edits("head-swap")
 def head_swap(
     sources: Annotated[
         list[Path] | None, typer.Argument(metavar="SOURCE", help="stills of one person, or a folder of them")
@@ -37,15 +27,9 @@ def head_swap(
     target: Annotated[
         Path | None, typer.Argument(metavar="TARGET", help="an image, a video, a folder of pictures, or - for a pipe")
     ] = None,
-    output: OutputOption = None,
-    overwrite: OverwriteOption = False,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    report: ReportOption = None,
-    fresh: FreshOption = False,
-    keep_work: KeepWorkOption = False,
     *,
     choices: Choices,
+    wanted: RunOptions,
 ) -> None:
     """Put the whole head of SOURCE into TARGET.
 
@@ -63,6 +47,5 @@ def head_swap(
 
     refuse_standard(sources or (), "SOURCE", "only TARGET can be `-`")
 
-    given: dict[str, object] = {"SOURCE": sources, "TARGET": target, "-o OUT": output}
-    execute("head-swap", make_plan, choices, given=given, moving=target, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip
+    given: dict[str, object] = {"SOURCE": sources, "TARGET": target}
+    execute("head-swap", make_plan, choices, wanted, given=given, moving=target)

@@ -86,7 +86,7 @@ def _settings_parameters(offered: Iterable[Declaration]) -> Iterable[inspect.Par
             show_default=False, autocompletion=_completion(item.choices),
         )  # fmt: skip
         kind: Any = list[str] if item.flag.repeatable else str
-        yield _keyword(item.parameter, Annotated[kind | None, option], None)
+        yield keyword(item.parameter, Annotated[kind | None, option], None)
 
 
 def _help(item: Declaration) -> str:
@@ -104,14 +104,15 @@ def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 def _common_parameters() -> Iterable[inspect.Parameter]:
     preset = typer.Option("--preset", metavar="NAME|FILE", help=_PRESET_HELP)
-    yield _keyword("preset", Annotated[str | None, preset], None)
+    yield keyword("preset", Annotated[str | None, preset], None)
     for name, names, help_text in (
         ("as_json", ("--json",), "print the result as one JSON object"),
         ("quiet", ("--quiet", "-q"), "only errors"),
         ("verbose", ("--verbose", "-v"), "details, and the traceback of an error"),
     ):
-        yield _keyword(name, Annotated[bool, typer.Option(*names, help=help_text, rich_help_panel="Talk")], False)
+        yield keyword(name, Annotated[bool, typer.Option(*names, help=help_text, rich_help_panel="Talk")], False)
 
 
-def _keyword(name: str, annotation: Any, default: object) -> inspect.Parameter:
+def keyword(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    """An option of a command, as its signature has it."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

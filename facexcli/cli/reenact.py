@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import (
-    DryRunOption,
-    FreshOption,
-    KeepWorkOption,
-    OutputOption,
-    OverwriteOption,
-    PlanOption,
-    ReportOption,
-    execute,
-)
-from facexcli.cli.options import Choices, with_settings
+from facexcli.cli.edit import RunOptions, edits, execute
+from facexcli.cli.options import Choices
 from facexcli.cli.piping import refuse_standard
-from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -29,7 +19,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("reenact", rich_help_panel=panel)(reenact)
 
 
-@with_settings(*COMMAND_SETTINGS["reenact"])
+@edits("reenact")
 def reenact(
     source: Annotated[Path | None, typer.Argument(metavar="SOURCE", help="a portrait: an image or a video")] = None,
     driving: Annotated[
@@ -40,15 +30,9 @@ def reenact(
             help="the video whose face moves, and gives the sound; a folder of pictures, or - for a pipe",
         ),
     ] = None,
-    output: OutputOption = None,
-    overwrite: OverwriteOption = False,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    report: ReportOption = None,
-    fresh: FreshOption = False,
-    keep_work: KeepWorkOption = False,
     *,
     choices: Choices,
+    wanted: RunOptions,
 ) -> None:
     """Make the face of SOURCE move like the one in DRIVING.
 
@@ -70,6 +54,5 @@ def reenact(
 
     refuse_standard([source] if source else (), "SOURCE", "only DRIVING can be `-`")
 
-    given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving, "-o OUT": output}
-    execute("reenact", make_plan, choices, given=given, moving=driving, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip
+    given: dict[str, object] = {"SOURCE": source, "--driving DRIVING": driving}
+    execute("reenact", make_plan, choices, wanted, given=given, moving=driving)

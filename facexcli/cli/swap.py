@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facexcli.cli.edit import (
-    DryRunOption,
-    FreshOption,
-    KeepWorkOption,
-    OutputOption,
-    OverwriteOption,
-    PlanOption,
-    ReportOption,
-    execute,
-)
-from facexcli.cli.options import Choices, with_settings
+from facexcli.cli.edit import RunOptions, edits, execute
+from facexcli.cli.options import Choices
 from facexcli.cli.piping import refuse_standard
-from facexcli.settings import COMMAND_SETTINGS
 
 if TYPE_CHECKING:
     from facexcli.pipeline.plan import Plan
@@ -29,7 +19,7 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command("swap", rich_help_panel=panel)(swap)
 
 
-@with_settings(*COMMAND_SETTINGS["swap"])
+@edits("swap")
 def swap(
     sources: Annotated[
         list[Path] | None,
@@ -38,15 +28,9 @@ def swap(
     target: Annotated[
         Path | None, typer.Argument(metavar="TARGET", help="an image, a video, a folder of pictures, or - for a pipe")
     ] = None,
-    output: OutputOption = None,
-    overwrite: OverwriteOption = False,
-    dry_run: DryRunOption = False,
-    plan: PlanOption = None,
-    report: ReportOption = None,
-    fresh: FreshOption = False,
-    keep_work: KeepWorkOption = False,
     *,
     choices: Choices,
+    wanted: RunOptions,
 ) -> None:
     """Put the face of SOURCE into TARGET.
 
@@ -71,8 +55,7 @@ def swap(
 
     refuse_standard(sources or (), "SOURCE", "only TARGET can be `-`")
 
-    given: dict[str, object] = {"SOURCE": sources, "TARGET": target, "-o OUT": output}
+    given: dict[str, object] = {"SOURCE": sources, "TARGET": target}
     if choices.settings.people.map and not sources:
         del given["SOURCE"]
-    execute("swap", make_plan, choices, given=given, moving=target, output=output, plan_file=plan,
-            overwrite=overwrite, dry_run=dry_run, report=report, fresh=fresh, keep_work=keep_work)  # fmt: skip
+    execute("swap", make_plan, choices, wanted, given=given, moving=target)
