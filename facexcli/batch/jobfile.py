@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".toml", ".csv", ".jsonl")
 MOVING = {"swap": "target", "head-swap": "target", "reenact": "driving", "edit": "canvas"}
 """The key of the file that gives the frames, by command."""
-MOTION_KEYS = ("pose", "expression", "gaze")
-"""Keys of an edit that are short for `take`."""
+TAKE_KEYS = ("pose", "expression", "gaze", "lighting", "hair", "clothes", "background")
+"""Keys of an edit that are short for `take`, as its options are."""
 _ALL_COMMANDS = ("command", "output", "preset")
 _OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "swap": (*_ALL_COMMANDS, "source", "sources", "target"),
     "head-swap": (*_ALL_COMMANDS, "source", "sources", "target"),
     "reenact": (*_ALL_COMMANDS, "source", "driving"),
-    "edit": (*_ALL_COMMANDS, "canvas", *MOTION_KEYS, "inpaint"),
+    "edit": (*_ALL_COMMANDS, "canvas", *TAKE_KEYS, "inpaint", "loop"),
 }
 _PERSONAL = ("signing-command", "timestamp")
 _LIST_SEPARATOR = ";"

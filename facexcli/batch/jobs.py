@@ -17,92 +17,30 @@ from __future__ import annotations
 
 import glob
 import os
-import string
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from facexcli.batch.jobfile import MOTION_KEYS, MOVING, JobsError, Problem, keys_of, nearest, read_rows, settings_of
+from facexcli.batch.job import Job, PlannedJob
+from facexcli.batch.jobfile import MOVING, TAKE_KEYS, JobsError, Problem, keys_of, nearest, read_rows, settings_of
+from facexcli.batch.outputs import collisions, expand_name, make_folder
 from facexcli.config import resolve
-from facexcli.errors import FacexError, OutputError, UsageError
+from facexcli.errors import FacexError, UsageError
 from facexcli.media.image import IMAGE_SUFFIXES
-from facexcli.media.picture_files import PicturePattern, output_path
+from facexcli.media.picture_files import output_path
 from facexcli.media.pipe import STANDARD
-from facexcli.pipeline.planning import plan_edit, plan_head_swap, plan_reenact, plan_swap
 from facexcli.recipes import PROVIDERS
 from facexcli.settings import COMMAND_SETTINGS, parse_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from facexcli.batch.jobfile import Row
-    from facexcli.pipeline.plan import Plan, Task
+    from facexcli.pipeline.plan import Task
     from facexcli.settings import Settings
 
-_FIELDS = ("source", "target", "driving", "canvas", "index")
 _WILDCARDS = frozenset("*?[")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run of a batch.
-
-    Attributes:
-        number: from 1, in the order of the file and of the products in it.
-        where: the row that it comes from.
-        command: what is done.
-        sources: the stills of the person; the portrait of a reenactment; none where the settings map people, and for an
-            edit.
-        moving: what gives the frames: the target of a swap, the driving video of a reenactment, the canvas of an edit.
-        output: where the result goes.
-        settings: those of the command.
-        mask: where an edit makes the canvas anew.
-    """
-
-    number: int
-    where: str
-    command: Task
-    sources: tuple[Path, ...]
-    moving: Path
-    output: Path
-    settings: Settings
-    mask: Path | None = None
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """Every file and folder that the job reads."""
-        people, mapped = self.settings.people, []
-        for text in people.map:
-            source, who = parse_map(text)
-            mapped += [source, who] if Path(who).is_file() else [source]
-        queries = [text.partition("=")[2] for text in self.settings.recipe.take]
-        others = [*mapped, *(name for name in queries if name not in PROVIDERS)]
-        weights = self.settings.engine.weights
-        own = weights if weights is not None and weights.exists() else None  # else it is a name of pulled ones
-        named = (people.match, people.analysis, own, self.settings.recipe.file, self.mask)
-        return (*self.sources, self.moving, *map(Path, others), *(path for path in named if path is not None))
-
-    def plan(self) -> Plan:
-        """Raises what the functions of `pipeline.plan` raise."""
-        match self.command:
-            case "swap":
-                return plan_swap(self.sources, self.moving, self.output, self.settings)
-            case "head-swap":
-                return plan_head_swap(self.sources, self.moving, self.output, self.settings)
-            case "reenact":
-                return plan_reenact(self.sources[0], self.moving, self.output, self.settings)
-            case "edit":
-                return plan_edit(self.moving, self.output, self.settings, self.mask)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedJob:
-    """A job and what it will do."""
-
-    job: Job
-    plan: Plan
 
 
 def read_jobs(path: Path) -> list[Job]:
@@ -114,7 +52,7 @@ def read_jobs(path: Path) -> list[Job]:
             jobs += _jobs_of(row, path.parent, len(jobs) + 1)
         except _RowError as error:
             problems += error.problems
-    problems += _collisions(jobs)
+    problems += collisions(jobs)
     if problems:
         raise JobsError(path, problems)
     return jobs
@@ -132,7 +70,7 @@ def planned(path: Path) -> Iterator[list[PlannedJob]]:
         problems, found = [], []
         for job in jobs:
             try:
-                made += _make_folder(job.output)
+                made += make_folder(job.output)
                 found.append(PlannedJob(job, job.plan()))
             except FacexError as error:
                 problems.append(Problem.of(job.where, error))
@@ -170,7 +108,8 @@ def _jobs_of(row: Row, folder: Path, first: int) -> list[Job]:
     sources = attempt(_sources, row, command, folder)
     moving = attempt(_moving, row, command, folder)
     template = attempt(_output_template, row)
-    mask = folder / str(row.values["inpaint"]) if "inpaint" in row.values else None
+    mask = attempt(_mask, row, command, folder)
+    loop = attempt(_loop, row, command)
     if problems:
         raise _RowError(problems)
     assert settings is not None
@@ -179,7 +118,7 @@ def _jobs_of(row: Row, folder: Path, first: int) -> list[Job]:
         name = attempt(expand_name, template, stills[0] if stills else None, target, number)
         if name is not None:
             output = output_path(os.path.join(folder, name))
-            jobs.append(Job(number, row.where, cast("Task", command), stills, target, output, settings, mask))
+            jobs.append(Job(number, row.where, cast("Task", command), stills, target, output, settings, mask, loop))
     if problems:
         raise _RowError(problems)
     return jobs
@@ -195,8 +134,11 @@ def _settings(row: Row, command: str, folder: Path, problems: list[Problem]) -> 
     """Every wrong value is a problem of its own."""
     known = settings_of(command)
     flags = {known[key].parameter: value for key, value in row.values.items() if key in known}
-    if command == "edit" and (motion := [f"{key}={row.values[key]}" for key in MOTION_KEYS if key in row.values]):
-        flags["take"] = [*_texts(flags.get("take", [])), *motion]
+    try:
+        if command == "edit" and (taken := _taken(row)):
+            flags["take"] = [*_texts(flags.get("take", [])), *taken]
+    except UsageError as error:
+        problems.append(Problem.of(row.where, error))
     for name, place in (("map", _map_in), ("take", _take_in)):
         if name in flags:
             flags[name] = [place(str(text), folder) for text in _texts(flags[name])]
@@ -211,6 +153,32 @@ def _settings(row: Row, command: str, folder: Path, problems: list[Problem]) -> 
         except FacexError as error:
             problems.append(Problem.of(row.where, error))
     return None if len(problems) > before else resolve(flags, preset, folder=folder)
+
+
+def _taken(row: Row) -> list[str]:
+    """What an edit takes by the keys that are short for `take`. Raises UsageError."""
+    return [f"{key}={_one_path(row, key)}" for key in TAKE_KEYS if key in row.values]
+
+
+def _mask(row: Row, command: str, folder: Path) -> Path | None:
+    return folder / _one_path(row, "inpaint") if command == "edit" and "inpaint" in row.values else None
+
+
+def _loop(row: Row, command: str) -> bool:
+    """Raises UsageError for what is neither true nor false, as TOML and JSON or as a cell of CSV have it."""
+    value = row.values.get("loop", False) if command == "edit" else False
+    known = {"true": True, "false": False}.get(str(value).lower())
+    if known is None:
+        raise UsageError(f"loop = {value!r}: is neither true nor false", "true lets shorter videos begin again")
+    return known
+
+
+def _one_path(row: Row, key: str) -> str:
+    """Raises UsageError for a value that is not the path of one file."""
+    value = row.values[key]
+    if not isinstance(value, str) or value == str(STANDARD):
+        raise UsageError(f"{key} = {value!r} is not a path", "name one file")
+    return value
 
 
 def _map_in(text: str, folder: Path) -> str:
@@ -280,114 +248,3 @@ def _output_template(row: Row) -> str:
     if not isinstance(template, str) or template == str(STANDARD):
         raise UsageError(f"output = {template!r} is not a path", "a batch writes files")
     return template
-
-
-def expand_name(template: str, source: Path | None, moving: Path, index: int) -> str:
-    """The output's name: `{source}` and `{target}`, `{driving}` or `{canvas}` are names without suffix.
-
-    `{index}` is the job's number, `{index:04d}` has four digits, `{{` is a brace. Raises UsageError for other fields,
-    and for a name that would lead into another folder.
-    """
-    values: dict[str, str | int | None] = {
-        "source": _stem(source) if source is not None else None,
-        "target": _stem(moving),
-        "driving": _stem(moving),
-        "canvas": _stem(moving),
-        "index": index,
-    }
-    try:
-        pieces = list(string.Formatter().parse(template))
-        for _, name, spec, conversion in pieces:
-            _check_field(template, name, spec or "", conversion, values)
-        name = template.format_map(values)
-    except ValueError as error:
-        raise UsageError(f"output = {template!r}: {error}", "{source}, {target} and {index:04d} are replaced") from None
-    _check_stays(template, name, values)
-    return name
-
-
-def _check_field(
-    template: str, name: str | None, spec: str, conversion: str | None, values: Mapping[str, str | int | None]
-) -> None:
-    if name is None:
-        return
-    if name not in _FIELDS:
-        raise UsageError(f"output = {template!r}: unknown field {{{name}}}", nearest(name, _FIELDS))
-    if values[name] is None:
-        raise UsageError(f"output = {template!r}: several people have no one {{{name}}}", "use {target} and {index}")
-    if conversion or (spec and (name != "index" or not spec.removesuffix("d").isdecimal())):
-        raise UsageError(f"output = {template!r}: {{{name}}} takes no {conversion or spec!r}", "{index:04d} has digits")
-
-
-def _stem(path: Path) -> str:
-    """What a file or a folder is called, without its suffix."""
-    return path.resolve().name if path.is_dir() else path.stem
-
-
-def _check_stays(template: str, name: str, values: Mapping[str, str | int | None]) -> None:
-    """Names of files may not lead out of the folders that the template names."""
-    parts, wanted = _parts(name), _parts(template)
-    climbs = [part for part, was in zip(parts, wanted, strict=False) if part != was and part.strip(". ") == ""]
-    if len(parts) != len(wanted) or climbs or any("\0" in part for part in parts):
-        used = ", ".join(repr(value) for key, value in values.items() if f"{{{key}" in template)
-        raise UsageError(f"output = {template!r} leads elsewhere with {used}", "name the output in another way")
-
-
-def _parts(name: str) -> list[str]:
-    return name.replace("\\", "/").split("/")
-
-
-def _collisions(jobs: Sequence[Job]) -> list[Problem]:
-    """Outputs that meet each other, or inputs."""
-    problems: list[Problem] = []
-    first: dict[str, Job] = {}
-    for job in jobs:
-        other = first.setdefault(_place(job.output), job)
-        if other is not job:
-            problems.append(Problem(job.where, f"{job.output} is also the output of {_named(other)}",
-                                    "put {source}, {target} or {index} into the name"))  # fmt: skip
-    readers = {_place(path): job for job in reversed(jobs) for path in job.inputs}
-    folders = {place: job for place, job in readers.items() if os.path.isdir(place)}
-    for job in jobs:
-        reader = _reader(job, readers, folders)
-        if reader is not None:
-            problems.append(Problem(job.where, f"{job.output} is, or lies in, an input of {_named(reader)}",
-                                    "put results into a folder of their own"))  # fmt: skip
-    return problems
-
-
-def _reader(job: Job, readers: Mapping[str, Job], folders: Mapping[str, Job]) -> Job | None:
-    """A job that reads what `job` writes. Outputs of a pattern are all that it stands for."""
-    place = _place(job.output)
-    if place in readers:
-        return readers[place]
-    parents = [str(parent) for parent in Path(place).parents]
-    if inside := next((parent for parent in parents if parent in folders), None):
-        return folders[inside]
-    pattern = PicturePattern.of(job.output)
-    if pattern is None:
-        return None
-    own = os.path.dirname(place)
-    return next((reader for path, reader in readers.items()
-                 if os.path.dirname(path) == own and pattern.matches(os.path.basename(path))), None)  # fmt: skip
-
-
-def _place(path: Path) -> str:
-    """The same text for the same place, whichever way it is written."""
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name) if path.name else path.resolve())
-
-
-def _named(job: Job) -> str:
-    return f"job {job.number} ({job.where.rpartition(', ')[2]})"
-
-
-def _make_folder(output: Path) -> list[Path]:
-    """Make the folder of an output; those that were missing, outermost first. Raises OutputError."""
-    pattern = PicturePattern.of(output)
-    folder = output.parent if pattern is None else output.parent.parent
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
-    return list(reversed(missing))

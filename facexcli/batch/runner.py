@@ -21,7 +21,7 @@ from facexcli.pipeline.marking import check_sidecar_free
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from facexcli.batch.jobs import PlannedJob
+    from facexcli.batch.job import PlannedJob
     from facexcli.batch.pool import Executor
     from facexcli.batch.results import ResultsFile
     from facexcli.events import Event, Reporter

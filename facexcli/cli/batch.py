@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from facexcli.batch.jobs import PlannedJob
+    from facexcli.batch.job import PlannedJob
     from facexcli.batch.pool import Executor
     from facexcli.batch.runner import BatchOptions, BatchReporter, Outcome
 
@@ -65,7 +65,8 @@ def batch(
     some jobs failed, 2 that the file has mistakes and nothing was begun.
 
     A row has command (swap by default), source or sources, target (driving for
-    reenact, canvas for edit), output, preset, and every option of the command:
+    reenact, canvas for edit), output, preset, and every option of the command
+    (of edit, lighting = "b.jpg", loop = true and so on):
 
       [defaults]
       source = "people/*.jpg"

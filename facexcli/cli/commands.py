@@ -76,6 +76,18 @@ def _usage_error(error: Any, command: str | None) -> UsageError:
     hint = f"see `{path} --help`"
     option, near = getattr(error, "option_name", None), getattr(error, "possibilities", None)
     if option and type(error).__name__ == "NoSuchOption":
-        return UsageError(f"unknown option {option!r}", f"did you mean {near[0]}?" if near else hint)
+        meant = _switched_off(option, context) or (near[0] if near else None)
+        return UsageError(f"unknown option {option!r}", f"did you mean {meant}?" if meant else hint)
     message = error.format_message().strip().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint)
+
+
+def _switched_off(option: str, context: Any) -> str | None:
+    """`--watermark off` for --no-watermark, where the command has such a setting."""
+    from facexcli.settings import declarations
+
+    named = option.replace("--no-", "--", 1)
+    if context is None or named == option or not any(named in parameter.opts for parameter in context.command.params):
+        return None
+    choices = next((item.choices for item in declarations() if item.flag.option == named), ())
+    return next((f"{named} {off}" for off in ("off", "none") if off in choices), None)

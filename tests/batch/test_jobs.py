@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from inspect import signature
 from itertools import product
 from pathlib import Path
 
@@ -12,9 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facexcli.batch.jobfile import JobsError, Problem, merged
-from facexcli.batch.jobs import Job, expand_name, planned, read_jobs
+from facexcli.batch.job import Job
+from facexcli.batch.jobfile import JobsError, Problem, keys_of, merged
+from facexcli.batch.jobs import planned, read_jobs
+from facexcli.batch.outputs import expand_name
+from facexcli.cli.edit_canvas import edit as edit_command
 from facexcli.errors import InputError, UsageError
+from facexcli.settings import COMMAND_SETTINGS, declarations_in
 
 NAMES = st.text("abc.%{}-_ é", min_size=1, max_size=8).filter(lambda name: Path(name).stem.strip(". ") != "")
 HOSTILE = st.text("./\\a\0", min_size=1, max_size=6)
@@ -51,6 +56,9 @@ ROWS = [
      "take": ["lips=stills/1.jpg", "eyes=canvas"], "regions": "lips,eyes"},
     {"map": ["people/bob.jpg=1", "people/anna.jpg=stills/1.jpg"], "target": "clips/a.mp4", "output": "maps/",
      "match": None},
+    {"command": "edit", "canvas": "clips/b.mp4", "output": "lit/{canvas}.mp4", "take": "lips=stills/1.jpg",
+     "lighting": "clips/a.mp4", "hair": "people/anna.jpg", "background": "stills/1.jpg", "clothes": "people/bob.jpg",
+     "inpaint": "stills/1.jpg", "loop": True},
 ]  # fmt: skip
 
 
@@ -79,10 +87,11 @@ def test_three_formats_give_the_same_jobs(tmp_path: Path) -> None:
     table = read_jobs(folder / "jobs.csv")
 
     def plain(jobs: list[Job]) -> list[tuple[object, ...]]:
-        return [(job.number, job.command, job.sources, job.moving, job.output, job.settings) for job in jobs]
+        return [(job.number, job.command, job.sources, job.moving, job.output, job.settings, job.mask, job.loop)
+                for job in jobs]  # fmt: skip
 
     assert plain(toml) == plain(lines) == plain(table)
-    assert len(toml) == 2 * 3 + 1 + 1 + 1
+    assert len(toml) == 2 * 3 + 1 + 1 + 1 + 1
 
 
 def test_rows_are_products_in_order_with_paths_from_the_file(tmp_path: Path) -> None:
@@ -99,6 +108,24 @@ def test_rows_are_products_in_order_with_paths_from_the_file(tmp_path: Path) -> 
                                            f"{tmp_path}/people/anna.jpg={tmp_path}/stills/1.jpg")  # fmt: skip
 
 
+def test_an_edit_takes_what_its_options_take(tmp_path: Path) -> None:
+    edit = _jobs(_folder(tmp_path), _toml(ROWS))[-1]
+    assert edit.settings.recipe.take == tuple(
+        f"{attribute}={tmp_path / path}"
+        for attribute, path in (
+            ("lips", "stills/1.jpg"), ("lighting", "clips/a.mp4"), ("hair", "people/anna.jpg"),
+            ("clothes", "people/bob.jpg"), ("background", "stills/1.jpg"),
+        )
+    )  # fmt: skip
+    assert edit.loop and edit.mask == tmp_path / "stills/1.jpg"
+    assert {tmp_path / "clips/a.mp4", tmp_path / "people/anna.jpg", edit.mask} <= set(edit.inputs)
+    apart = {"canvas", "output", "overwrite", "dry_run", "plan", "report", "fresh", "keep_work", "show_slots",
+             "verbose", "quiet", "as_json"}  # fmt: skip
+    settings = {item.parameter for item in declarations_in(COMMAND_SETTINGS["edit"])}
+    own = set(signature(edit_command).parameters) - settings - apart
+    assert own <= {key.replace("-", "_") for key in keys_of("edit")}, "an option has no key"
+
+
 def test_defaults_hold_where_a_job_does_not_say_otherwise(tmp_path: Path) -> None:
     jobs = _jobs(_folder(tmp_path), """
         [defaults]
@@ -106,6 +133,9 @@ def test_defaults_hold_where_a_job_does_not_say_otherwise(tmp_path: Path) -> Non
         target = "clips/a.mp4"
         output = "out/{index}.mp4"
         feather = 0.1
+        inpaint = "stills/1.jpg"
+        lighting = "stills/1.jpg"
+        loop = true
         [[job]]
         [[job]]
         feather = 0.9
@@ -115,11 +145,13 @@ def test_defaults_hold_where_a_job_does_not_say_otherwise(tmp_path: Path) -> Non
         driving = "clips/b.mp4"
     """)  # fmt: skip
     assert [job.sources[0].stem for job in jobs] == ["anna", "bob", "anna"]
+    assert not any(job.inputs[-1].name == "1.jpg" or job.mask or job.loop for job in jobs)
     assert [job.moving.stem for job in jobs] == ["a", "a", "b"]
     assert [job.settings.look.feather for job in jobs] == [0.1, 0.9, 0.5]
 
 
 ROW = {"source": "people/anna.jpg", "target": "clips/a.mp4", "output": "out.mp4"}
+EDIT = {"command": "edit", "canvas": "clips/a.mp4", "source": None, "target": None}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +180,11 @@ ROW = {"source": "people/anna.jpg", "target": "clips/a.mp4", "output": "out.mp4"
         ({"blend": "poison"}, "--blend = 'poison'", "did you mean 'poisson'?"),
         ({"preset": "fats"}, "unknown preset 'fats'", "did you mean 'fast'?"),
         ({"preset": "own.toml"}, "own.toml: cannot be read", "TOML file"),
+        ({**EDIT, "loop": "perhaps"}, "loop = 'perhaps': is neither true nor false", "shorter videos"),
+        ({**EDIT, "lighting": ["a.jpg", "b.jpg"]}, "lighting = ['a.jpg', 'b.jpg'] is not a path", "one file"),
+        ({**EDIT, "inpaint": "-"}, "inpaint = '-' is not a path", "one file"),
+        ({**EDIT, "lightning": "a.jpg"}, "unknown key 'lightning'", "did you mean 'lighting'?"),
+        ({"lighting": "a.jpg"}, "'swap' has no 'lighting'", "facex swap --help"),
     ],
     ids=lambda value: str(value)[:30] if isinstance(value, dict) else "",
 )
@@ -293,13 +330,18 @@ def test_plans_of_all_jobs_are_made_and_all_that_cannot_be_told(eval_data: Path,
     still, clip = eval_data / "london" / "087_neutral.jpg", eval_data / "talking" / "grid_brbk7n.mpg"
     good = {"source": str(still), "target": str(clip), "output": "out/deep/{index}.mp4"}
     path = tmp_path / "jobs.toml"
-    path.write_text(_toml([good, {**good, "target": "gone.mp4"}, {**good, "output": "out/{index}.txt"}]), "utf-8")
+    lit = {"command": "edit", "canvas": str(still), "output": "out/{index}.png", "lighting": str(clip), "loop": True,
+           "engine": "mesh"}  # fmt: skip
+    bad = [{**good, "target": "gone.mp4"}, {**good, "output": "out/{index}.txt"}, {**lit, "lighting": "gone.jpg"}]
+    path.write_text(_toml([good, *bad]), "utf-8")
     with pytest.raises(JobsError) as raised, planned(path):
         raise AssertionError("not reached")
-    first, second = raised.value.problems
+    first, second, third = raised.value.problems
     assert first.where.endswith("job 2") and "gone.mp4" in first.message
     assert second.where.endswith("job 3") and ".txt" in second.message
+    assert third.where.endswith("job 4") and f"{tmp_path / 'gone.jpg'}" in third.message
     assert not (tmp_path / "out").exists(), "a folder that was made for nothing stays"
-    path.write_text(_toml([good]), "utf-8")
+    path.write_text(_toml([good, {**lit, "output": "out/lit.mp4"}]), "utf-8")
     with planned(path) as found:
+        assert found[1].plan.loop and clip in [item.path for item in found[1].plan.inputs]
         assert found[0].plan.output == tmp_path / "out" / "deep" / "1.mp4"

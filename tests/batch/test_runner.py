@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from facexcli.batch.complete import content_of, is_complete, job_fingerprint
+from facexcli.batch.job import PlannedJob
 from facexcli.batch.jobfile import JobsError
-from facexcli.batch.jobs import PlannedJob, planned
+from facexcli.batch.jobs import planned
 from facexcli.batch.results import ResultsFile, default_results, read_results
 from facexcli.batch.runner import BatchOptions, BatchReporter, Outcome, run_batch
 from facexcli.batch.work import Attempt, JobRunner, Order

@@ -58,6 +58,8 @@ def test_version(facex: Facex) -> None:
     [
         (["swp"], "unknown command 'swp'", "did you mean 'swap'?"),
         (["swap", "--fether", "1"], "unknown option '--fether'", "did you mean --feather?"),
+        (["swap", "a", "b", "-o", "c", "--no-watermark"], "unknown option '--no-watermark'", "--watermark off?"),
+        (["swap", "a", "b", "-o", "c", "--no-audio"], "unknown option '--no-audio'", "did you mean --audio none?"),
         (["swap", "a.jpg", "b.mp4"], "missing -o OUT", "see `facex swap --help`"),
         (["swap", "a.jpg", "-o", "out.mp4"], "missing SOURCE", "see `facex swap --help`"),
         (["reenact", "a.jpg", "-o", "out.mp4"], "missing --driving DRIVING", "see `facex reenact --help`"),
