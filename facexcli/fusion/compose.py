@@ -11,7 +11,7 @@ import numpy as np
 from facexcli.fusion.blend import BlendName, blend
 from facexcli.fusion.glasses import glasses_mask
 from facexcli.fusion.mask import face_alpha, face_outline, face_unit_px, region_masks
-from facexcli.fusion.match import light_gain, match_eye_whites, match_sharpness
+from facexcli.fusion.match import match_eye_whites, match_light, match_sharpness
 from facexcli.fusion.occlusion import bare_mask
 from facexcli.fusion.skin import fit_skin, skin_mask
 from facexcli.recipes import RECIPES, Recipe
@@ -83,10 +83,9 @@ def compose(
         shown *= _uncovered(canvas, near, covered)
     rgb = patch.rgb[near.slices]
     if not relights:
-        rgb = match_sharpness(rgb, under, face * shown)  # a new picture, free to be changed
+        rgb = match_sharpness(rgb, under, face * shown)
         if look.color == "match":
-            plain = _plain_skin(canvas, near, shown)
-            rgb *= light_gain(patch.rgb[near.slices], under, plain, _LIGHT_SIGMA * unit)
+            rgb = match_light(rgb, under, _plain_skin(canvas, near, shown), _LIGHT_SIGMA * unit)
             if recipe["eyes"] != "canvas":
                 rgb = match_eye_whites(rgb, under, landmarks)
     if look.blend == "feather":

@@ -11,37 +11,109 @@ _FLOOR = np.float32(2.0 / 255)
 _PRIOR = np.float32(0.08)
 """How much the whole face's ratio weighs beside a neighbourhood that is all skin."""
 _LOG_GAIN_LIMITS = (-2.3, 1.4)
+_STRONG = (1.4, 1.8)
+"""Of a ratio times its tint: below the first, it serves for all of a face; from the second on, for skin alone."""
+_WHITE = np.float32(0.97)
+"""The brightest that skin is taken for: of white, the odds have no end."""
+_MOST_SLOPE = np.float32(4)
+"""How much a difference in colour may grow, noise and all."""
 _EYE_GAIN_LIMITS = (1.0, 1.7)
 _MAX_GAIN = 1.15
 
 
-def light_gain(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float) -> Array:
-    """The ratio of the canvas's to the patch's low frequencies, from weighted pixels only.
+def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: float) -> Array:
+    """The patch under the canvas's light: times the ratio of the canvas's to the patch's low frequencies.
 
     A face's light is multiplicative and smooth, so the ratio of blurred pictures moves it from one face to the other
     (Z. Liu, Y. Shan, Z. Zhang, "Expressive expression mapping with ratio images", SIGGRAPH 2001, used here on low
-    frequencies). Where no weighted pixel is near, the ratio of the whole face is taken.
+    frequencies). The ratio is that of skin: where no skin is near, that of the whole face is taken, and where it
+    brightens, highlights, eyes and hair do not take part in it (see `_brightened`).
 
     Args:
-        patch_rgb, canvas_rgb: float32 (H, W, 3) in 0..1.
+        patch_rgb, canvas_rgb: float32 (H, W, 3) in 0..1, H and W at least 2.
         weight: float32 (h, w) in 0..1, of the same proportions; 0 where either picture is not skin.
         sigma_px: standard deviation of the blur, in the pictures' pixels.
 
     Returns:
-        float32 (H, W, 3), positive: the patch times it is the patch under the canvas's light.
+        float32 (H, W, 3), a new picture; a little below 0 or above 1 in places.
     """
     size, grid = patch_rgb.shape[1::-1], weight.shape[::-1]
     sigma = max(0.5, sigma_px * grid[0] / size[0])
-    # Logarithms: a highlight is many times brighter than skin but not many times the face's light.
-    ratio, mass = np.zeros((*weight.shape, 3), np.float32), weight[..., None]
-    for picture, sign in ((canvas_rgb, 1), (patch_rgb, -1)):
-        ratio += sign * np.log(cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).clip(0) + _FLOOR)
-    ratio *= mass
-    mean = ratio.sum(axis=(0, 1)) / (float(weight.sum()) + 1e-6)
-    near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
-    smooth = (cv2.GaussianBlur(ratio, (0, 0), sigma) + _PRIOR * mean) / (near + _PRIOR)
-    gain = np.exp(np.clip(smooth, *_LOG_GAIN_LIMITS)).astype(np.float32)
-    return np.asarray(cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR))
+    near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + _PRIOR
+
+    def log_skin(picture: Array) -> Array:
+        # Logarithms: a highlight is many times brighter than skin but not many times the face's light.
+        light = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).clip(0)
+        light = np.log(light + _FLOOR) * weight[..., None]
+        mean = light.sum(axis=(0, 1)) / (float(weight.sum()) + 1e-6)
+        return np.asarray((cv2.GaussianBlur(light, (0, 0), sigma) + _PRIOR * mean) / near, np.float32)
+
+    patch, canvas = log_skin(patch_rgb), log_skin(canvas_rgb)
+    gain = np.exp(np.clip(canvas - patch, *_LOG_GAIN_LIMITS))
+    own, wanted = np.exp(patch), np.exp(np.maximum(canvas, patch))
+    strength = _strength(own, wanted)
+    if not strength.any():
+        return np.asarray(cv2.multiply(patch_rgb, cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR)))
+    half = cv2.resize(patch_rgb, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_LINEAR)
+    factor, offset = _brightened(half, own, wanted, np.minimum(gain, 1) * strength)
+    factor += cv2.resize(gain * (1 - strength), half.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    factor, offset = (cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in (factor, offset))
+    return np.asarray(cv2.add(cv2.multiply(patch_rgb, factor), offset))
+
+
+def _strength(own: Array, wanted: Array) -> Array:
+    """Where skin `own` is brightened so much to be `wanted`, or changes its colour so much, that a ratio does not do:
+    float32 (h, w, 1) in 0..1. Both are float32 (h, w, 3)."""
+    most = (wanted / own).max(axis=-1)
+    tint = most * _luma(own) / _luma(wanted)
+    return np.asarray(np.clip((most * tint - _STRONG[0]) / (_STRONG[1] - _STRONG[0]), 0, 1)[..., None], np.float32)
+
+
+def _brightened(rgb: Array, own: Array, wanted: Array, share: Array) -> tuple[Array, Array]:
+    """What `rgb` has to be multiplied by, and what is to be added, so that dark skin becomes fair, and nothing else
+    does.
+
+    Light that is reflected at the surface has not been in the skin, so it is as strong on dark skin as on fair skin (S.
+    Shafer, "Using color to separate reflection components", 1985). And a channel of which dark skin has next to nothing
+    has a ratio that turns every eye white and grey hair into that channel's colour. So brightness goes through a curve
+    that leads from black over the patch's skin, where it becomes the canvas's, to white; the curve is the one of a
+    constant ratio of odds, which keeps texture from growing as the ratio does. Black things get only the square root of
+    the ratio. Colours other than the skin's are kept as differences, at the slope of the curve.
+
+    Args:
+        rgb: float32 (H, W, 3). own: float32 (h, w, 3), its skin; wanted: the same, what that is to become, not darker.
+        share: the same in 0..1, how much of the result is needed.
+
+    Returns:
+        float32 (H, W, 3) twice, times `share`.
+    """
+    size = rgb.shape[1::-1]
+    dark, fair = (np.clip(_luma(skin), _FLOOR, _WHITE) for skin in (own, wanted))
+    fields = (
+        np.stack([fair * (1 - dark) / ((1 - fair) * dark), np.sqrt(fair / dark), dark], axis=-1),
+        share * wanted / fair[..., None],
+        share * own / dark[..., None],
+        share,
+    )
+    curve, fair_tone, dark_tone, share = (cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in fields)
+    odds, least, dark = cv2.split(curve)
+    luma = _luma(rgb)
+    shade = luma / dark
+    steepness = 1 / (1 + (odds - 1) * luma)
+    lit = odds * luma * steepness
+    lit += (1 - np.minimum(shade, 1)) * (least * luma - lit)
+    # The colour of a highlight is that of the lamp, and the canvas has a lamp of its own.
+    slope = np.minimum(odds * steepness * steepness, _MOST_SLOPE) / np.maximum(shade, 1) ** 3
+    return _times(share, slope), _times(fair_tone, lit) - _times(dark_tone, luma * slope)
+
+
+def _luma(rgb: Array) -> Array:
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+
+
+def _times(rgb: Array, luma: Array) -> Array:
+    """(H, W, 3) times (H, W)."""
+    return np.asarray(cv2.multiply(rgb, cv2.merge([luma] * 3)))
 
 
 def match_eye_whites(rgb: Array, canvas_rgb: Array, landmarks_px: Array) -> Array:

@@ -2,8 +2,9 @@
 
 import cv2
 import numpy as np
+import pytest
 
-from facexcli.fusion.match import light_gain, match_eye_whites, match_sharpness
+from facexcli.fusion.match import match_eye_whites, match_light, match_sharpness
 
 SIZE_PX, SIDE = 128, 48
 
@@ -21,7 +22,7 @@ def side_light() -> np.ndarray:
 
 def test_side_light_is_carried_over():
     patch = texture(1)
-    matched = patch * light_gain(patch, patch * side_light(), np.ones((SIDE, SIDE), np.float32), 12)
+    matched = match_light(patch, patch * side_light(), np.ones((SIDE, SIDE), np.float32), 12)
     inner = slice(24, -24)
     # The ramp is bent where the blur meets the rim; within it one 8-bit step in ten remains.
     assert np.abs(matched - patch * side_light())[inner, inner].mean() < 0.02
@@ -29,7 +30,7 @@ def test_side_light_is_carried_over():
 
 def test_detail_stays_the_patch_own():
     patch, canvas = texture(1), texture(2)
-    matched = patch * light_gain(patch, canvas, np.ones((SIDE, SIDE), np.float32), 20)
+    matched = match_light(patch, canvas, np.ones((SIDE, SIDE), np.float32), 20)
     fine = [picture - cv2.GaussianBlur(picture, (0, 0), 2) for picture in (patch, canvas, matched)]
     assert np.corrcoef(fine[2].ravel(), fine[0].ravel())[0, 1] > 0.95
     assert abs(np.corrcoef(fine[2].ravel(), fine[1].ravel())[0, 1]) < 0.1
@@ -41,14 +42,67 @@ def test_hair_does_not_darken_the_skin_beside_it():
     canvas[:, : SIZE_PX // 2] = 0.05
     weight = np.ones((SIDE, SIDE), np.float32)
     weight[:, : SIDE // 2 + 1] = 0
-    np.testing.assert_allclose(light_gain(patch, canvas, weight, 16), 1, atol=0.02)
+    np.testing.assert_allclose(match_light(patch, canvas, weight, 16), patch, atol=0.02)
 
 
 def test_without_any_skin_the_patch_stays():
     patch = texture(3)
-    np.testing.assert_allclose(
-        patch * light_gain(patch, texture(4), np.zeros((SIDE, SIDE), np.float32), 12), patch, atol=1e-3
-    )
+    matched = match_light(patch, texture(4), np.zeros((SIDE, SIDE), np.float32), 12)
+    np.testing.assert_allclose(matched, patch, atol=1e-3)
+
+
+def plain(rgb: tuple[float, float, float]) -> np.ndarray:
+    return np.full((SIZE_PX, SIZE_PX, 3), rgb, np.float32)
+
+
+def with_spot(skin: tuple[float, float, float], spot: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """A patch of skin with something else in its middle, and what of it is skin."""
+    patch, weight = plain(skin), np.ones((SIDE, SIDE), np.float32)
+    cv2.circle(patch, (SIZE_PX // 2, SIZE_PX // 2), 12, spot, -1)
+    cv2.circle(weight, (SIDE // 2, SIDE // 2), 6, 0, -1)
+    return patch, weight
+
+
+DARK, SATURATED, FAIR = (0.28, 0.2, 0.17), (0.6, 0.35, 0.05), (0.8, 0.66, 0.58)
+
+
+@pytest.mark.parametrize("skin", [DARK, SATURATED])
+def test_dark_skin_becomes_fair(skin):
+    patch, weight = with_spot(skin, (0.5, 0.5, 0.5))
+    matched = match_light(patch, plain(FAIR), weight, 20)
+    np.testing.assert_allclose(matched[8, 8], FAIR, atol=0.03)
+
+
+def test_a_highlight_on_dark_skin_is_not_blown_out():
+    patch, weight = with_spot(DARK, (0.58, 0.52, 0.5))
+    spot = match_light(patch, plain(FAIR), weight, 20)[SIZE_PX // 2, SIZE_PX // 2]
+    assert spot.max() < 1.1  # a ratio alone makes 1.6 of it
+    assert np.all(spot > FAIR)
+
+
+def test_grey_stays_grey_on_skin_without_blue():
+    patch, weight = with_spot(SATURATED, (0.5, 0.5, 0.5))
+    spot = match_light(patch, plain(FAIR), weight, 20)[SIZE_PX // 2, SIZE_PX // 2]
+    assert np.ptp(spot) < 0.2  # a ratio alone makes four times as much blue of it
+
+
+def test_black_stays_dark_when_skin_is_brightened():
+    patch, weight = with_spot(DARK, (0.03, 0.03, 0.03))
+    assert match_light(patch, plain(FAIR), weight, 20)[SIZE_PX // 2, SIZE_PX // 2].max() < 0.1
+
+
+def test_texture_does_not_grow_as_the_ratio_does():
+    patch, ratio = texture(5) * np.float32(0.4), 3.5
+    matched = match_light(patch, patch * np.float32(ratio), np.ones((SIDE, SIDE), np.float32), 20)
+    assert matched.std() < 0.6 * ratio * patch.std()
+    assert abs(matched.mean() - ratio * patch.mean()) < 0.05
+
+
+def test_light_that_rises_slowly_changes_the_picture_slowly():
+    patch, weight = with_spot(DARK, (0.5, 0.5, 0.5))
+    ratios = np.linspace(1, 3, 41)
+    spots = [match_light(patch, plain(tuple(np.multiply(DARK, ratio))), weight, 20)[64, 64] for ratio in ratios]
+    assert np.abs(np.diff(spots, axis=0)).max() < 0.05
 
 
 def test_a_soft_canvas_makes_the_patch_soft():
