@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from facexcli.errors import InputError, OutputError
-from facexcli.media.atomic import AtomicFile
+from facexcli.errors import InputError
+from facexcli.media.atomic import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,13 +152,7 @@ class Evaluation:
 
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write the evaluation as JSON, whole or not at all. Raises OutputError."""
-    text = json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1) + "\n"
-    with AtomicFile(path) as file:
-        try:
-            file.temporary.write_text(text, "utf-8")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-        file.commit()
+    write_whole(path, json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1) + "\n")
 
 
 def load_evaluation(path: Path) -> Evaluation:

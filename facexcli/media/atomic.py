@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     """What is done to a finished file before it gets its name."""
 
 
+def write_whole(path: Path, content: str | bytes, finish: Finish | None = None) -> None:
+    """Write a file, text as UTF-8, whole or not at all; one that is there is replaced. Raises OutputError.
+
+    `finish` gets the finished file before it gets its name.
+    """
+    with AtomicFile(path) as file:
+        try:
+            file.temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
+        if finish is not None:
+            finish(file.temporary)
+        file.commit()
+
+
 class AtomicFile:
     """Write to `temporary`, beside `path` and with its suffix; `commit` renames it, leaving the block removes it.
 

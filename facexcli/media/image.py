@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from facexcli.errors import InputError, OutputError
-from facexcli.media.atomic import AtomicFile
-from facexcli.media.container import check_file, os_reason
+from facexcli.media.atomic import write_whole
+from facexcli.media.container import check_file
 from facexcli.media.orient import oriented
 
 if TYPE_CHECKING:
@@ -147,14 +147,7 @@ def write_image(
     """
     if path.suffix.lower() not in _FORMATS:
         raise OutputError(f"{path}: cannot write images of this kind", f"use one of {', '.join(sorted(_FORMATS))}")
-    with AtomicFile(path) as target:
-        try:
-            target.temporary.write_bytes(encode_image(path, pixels, quality, xmp, icc_profile))
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
-        if finish is not None:
-            finish(target.temporary)
-        target.commit()
+    write_whole(path, encode_image(path, pixels, quality, xmp, icc_profile), finish)
 
 
 def encode_image(path: Path, pixels: Array, quality: int = 95, xmp: str = "", icc_profile: bytes = b"") -> bytes:

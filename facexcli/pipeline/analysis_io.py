@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from facexcli.errors import InputError, OutputError, UsageError
-from facexcli.media.atomic import AtomicFile
+from facexcli.errors import InputError, UsageError
+from facexcli.media.atomic import write_whole
 from facexcli.media.probe import fingerprint, probe
 from facexcli.pipeline.analysis_document import (
     HOW_TO_EDIT,
@@ -39,13 +39,7 @@ _LARGEST_BYTES = 1 << 30
 
 def save_analysis(analysis: Analysis, path: Path) -> None:
     """Write the analysis, whole or not at all. Raises OutputError."""
-    text = document_of(analysis).text()
-    with AtomicFile(path) as file:
-        try:
-            file.temporary.write_text(text, "utf-8")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-        file.commit()
+    write_whole(path, document_of(analysis).text())
 
 
 def document_of(analysis: Analysis) -> Document:

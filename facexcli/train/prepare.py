@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from facexcli.engines.facex.extractors import extractor_names
 from facexcli.errors import InputError, OutputError
 from facexcli.events import Informed, StageAdvanced, StageFinished, StageStarted, Warned
-from facexcli.media.atomic import AtomicFile
+from facexcli.media.atomic import write_whole
 from facexcli.media.container import os_reason
 from facexcli.train.analyse import ShardOrder, make_shard
 from facexcli.train.shards import INDEX, VERSION, Index, PreparedFaces, PreparedFile, Skipped, read_index
@@ -93,9 +93,7 @@ def _analysed(data: Path, out: Path, config: FaceXConfig, how: Preparation, repo
         tuple(file for prepared, _ in results for file in prepared),
         tuple(file for _, skipped in results for file in skipped),
     )
-    with AtomicFile(out / INDEX) as target:
-        target.temporary.write_text(index.as_json(), "utf-8")
-        target.commit()
+    write_whole(out / INDEX, index.as_json())
     return index
 
 

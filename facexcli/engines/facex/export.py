@@ -19,7 +19,7 @@ from facexcli.engines.facex.controller import Steering, transformer_blocks
 from facexcli.engines.facex.graph_file import KEYS, SAMPLED, STEP, TOKENS, check_exportable, metadata_of, token_count
 from facexcli.engines.facex.model import FaceTensors, joined
 from facexcli.errors import UsageError, WeightsError
-from facexcli.media.atomic import AtomicFile
+from facexcli.media.atomic import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,9 +45,7 @@ def export_network(network: FaceXNetwork, path: Path) -> None:
     whole = deepcopy(network).eval().requires_grad_(False)
     whole.controller.fold()
     content = _file_of(whole)
-    with AtomicFile(path) as file:
-        file.temporary.write_bytes(content)
-        file.commit()
+    write_whole(path, content)
 
 
 class _Tokens(nn.Module):

@@ -23,8 +23,7 @@ from facexcli.evaluate.report.painted import merged, painted_strengths, weaker_f
 from facexcli.evaluate.report.people import own_still, sources_by_person, with_names
 from facexcli.evaluate.report.pictures import Origin, Pictures, take_pictures
 from facexcli.events import Reporter, SilentReporter, Warned
-from facexcli.media.atomic import AtomicFile
-from facexcli.media.container import os_reason
+from facexcli.media.atomic import write_whole
 from facexcli.media.picture_files import PicturePattern
 from facexcli.media.pipe import STANDARD
 from facexcli.media.probe import probe
@@ -254,10 +253,4 @@ def _versions() -> dict[str, str]:
 
 
 def _write(path: Path, content: Content, told: Callable[[str], str]) -> None:
-    text = told(page(content))
-    with AtomicFile(path) as file:
-        try:
-            file.temporary.write_text(text, "utf-8")
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
-        file.commit()
+    write_whole(path, told(page(content)))
