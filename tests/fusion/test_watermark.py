@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facexcli.fusion.watermark import add_mark
+from facexcli.fusion.watermark_box import box_in
 from facexcli.fusion.watermark_search import FOUND_LOG10, Evidence, weigh
 from facexcli.fusion.watermark_waves import GRID_PX, PUBLIC_KEY, make_dither
 from facexcli.types import Array
@@ -77,6 +78,34 @@ def test_a_crop_that_cuts_the_face_off_can_be_marked() -> None:
     moved[0, 2] += 70
     add_mark(face, alpha, (255 * face).astype(np.uint8), moved, make_dither(PUBLIC_KEY, RUN_ID))
     assert np.isfinite(face).all()
+
+
+def test_what_is_nearly_black_or_white_stays_in_range() -> None:
+    face = np.clip(2.5 * a_face() - 0.75, 0, 1)
+    result = marked(face)
+    assert result.min() == 0 and result.max() == 1
+
+
+def test_a_crop_that_is_the_grid_at_a_larger_size_is_marked_like_any_other() -> None:
+    """Its pixels are used without a warp; with one, the mark is the same, but for what a warp does to grain."""
+    face, alpha = cv2.GaussianBlur(a_face(), (0, 0), 3.0), an_oval()
+    under, dither = (255 * face).astype(np.uint8), make_dither(PUBLIC_KEY, RUN_ID)
+    changes = []
+    for offset_px in (0.0, 0.01):
+        result, matrix = face.copy(), GRID_FROM_CROP.copy()
+        matrix[:2, 2] += offset_px
+        assert (box_in(matrix, (SIDE, SIDE)).box_from_small is None) == (offset_px == 0)
+        add_mark(result, alpha, under, matrix, dither)
+        changes.append(255 * (result - face)[alpha > 0.5])
+    assert np.corrcoef(changes[0].ravel(), changes[1].ravel())[0, 1] > 0.95
+
+
+def test_a_box_beyond_the_crop_changes_nothing() -> None:
+    face, alpha = a_face(), np.ones((SIDE, SIDE), np.float32)
+    result, matrix = face.copy(), GRID_FROM_CROP.copy()
+    matrix[:2, 2] -= 500
+    add_mark(result, alpha, (255 * face).astype(np.uint8), matrix, make_dither(PUBLIC_KEY, RUN_ID))
+    assert np.array_equal(result, face)
 
 
 Attack = Callable[[Array], Array]
