@@ -86,8 +86,8 @@ def _switched_off(option: str, context: Any) -> str | None:
     """`--watermark off` for --no-watermark, where the command has such a setting."""
     from facexcli.settings import declarations
 
-    named = option.replace("--no-", "--", 1)
-    if context is None or named == option or not any(named in parameter.opts for parameter in context.command.params):
+    named = f"--{option.removeprefix('--no-')}"
+    if context is None or not any(named in parameter.opts for parameter in context.command.params):
         return None
     choices = next((item.choices for item in declarations() if item.flag.option == named), ())
     return next((f"{named} {off}" for off in ("off", "none") if off in choices), None)

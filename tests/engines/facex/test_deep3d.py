@@ -16,7 +16,7 @@ pytest.importorskip("safetensors")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from facexcli.affine import transform_points  # noqa: E402
-from facexcli.engines.facex.checkpoint import _parsed  # noqa: E402
+from facexcli.engines.facex.checkpoint import FORMAT, VERSION, _parsed  # noqa: E402
 from facexcli.engines.facex.config import MOTION_SIZES, PRESETS, FaceXConfig  # noqa: E402
 from facexcli.engines.facex.deep3d import (  # noqa: E402
     INPUT_PX,
@@ -29,6 +29,7 @@ from facexcli.engines.facex.deep3d import (  # noqa: E402
 from facexcli.engines.facex.extractors import extractor_names, motion_name, open_decomposer  # noqa: E402
 from facexcli.engines.resnet import ResNet50  # noqa: E402
 from facexcli.errors import WeightsError  # noqa: E402
+from facexcli.faces.align import crop_from_frame, take_crop  # noqa: E402
 from facexcli.train.begin import with_motion  # noqa: E402
 from facexcli.types import Array, Crop  # noqa: E402
 from facexcli.weights.store import Store  # noqa: E402
@@ -108,24 +109,27 @@ def test_a_tilted_face_stays_tilted_and_of_its_size(crop: Any) -> None:
         input_from_crop(np.ones((68, 2)))
 
 
-def test_the_same_face_elsewhere_has_the_same_coefficients(weights: Path, crop: Any) -> None:
+def test_the_same_face_tilted_and_nearer_has_the_same_coefficients(weights: Path, crop: Any) -> None:
     motion = load_deep3d(weights)
     face: Crop = crop(3, size_px=256)
     soft = cv2.GaussianBlur(cv2.copyMakeBorder(face.rgb, 128, 128, 128, 128, cv2.BORDER_REPLICATE), (0, 0), 4)
     landmarks = face.landmarks_px + 128
 
-    def seen(scale: float, x: float, y: float) -> dict[str, Array]:
-        matrix = np.array([[scale, 0, x], [0, scale, y]], np.float64)
-        moved = cv2.warpAffine(soft, matrix, (512, 512), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        points = (landmarks * scale + (x, y)).astype(np.float32)
-        return motion(replace(face, rgb=moved, landmarks_px=points))
+    def seen(scale: float, turn_deg: float) -> dict[str, Array]:
+        """Of the crop of a picture, as the pipeline cuts it: with the head upright."""
+        matrix = cv2.getRotationMatrix2D((256, 256), turn_deg, scale)
+        picture = cv2.warpAffine(soft, matrix, (512, 512), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        points = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        cut = crop_from_frame(points, "ffhq", 256)
+        rgb, _ = take_crop(picture, cut, 256)
+        return motion(replace(face, rgb=rgb, landmarks_px=transform_points(cut, points).astype(np.float32)))
 
-    plain = seen(1, 0, 0)
+    plain = seen(1, 0)
     assert {name: value.shape for name, value in plain.items()} == {
         name: (count,) for name, count in MOTION_SIZES.items() if name != "gaze"
     }
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in plain.values())
-    moved = seen(1.1, -40.3, 12.7)
+    moved = seen(1.1, 25)
     other = motion(replace(face, rgb=np.full((256, 256, 3), 90, np.uint8)))
     for name, value in plain.items():
         apart = np.abs(other[name] - value).max()
@@ -148,29 +152,23 @@ def test_the_numbers_are_those_of_the_layers_in_order(weights: Path) -> None:
     np.testing.assert_array_equal(motion.coefficients(rgb), found)
 
 
-def _without(weights: Path, path: Path, **changes: Any) -> Path:
-    tensors = load_file(str(weights))
-    for name, change in changes.items():
-        full = "net_recon." + name.replace("__", ".")
-        if change is None:
-            del tensors[full]
-        else:
-            tensors[full] = change
-    save_file(tensors, str(path))
-    return path
-
-
 def test_other_files_are_told_in_one_line(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(weights.read_bytes()[:100_000])
     with pytest.raises(WeightsError, match="cut short") as caught:
         load_deep3d(tmp_path / "cut.safetensors")
     assert f"facex models add {NAME}" in caught.value.hint
-    lacking = _without(weights, tmp_path / "lacking.safetensors", backbone__layer3__4__bn2__running_var=None)
-    with pytest.raises(WeightsError, match=r"it lacks backbone.layer3.4.bn2.running_var$"):
-        load_deep3d(lacking)
-    deeper = _without(weights, tmp_path / "deeper.safetensors", backbone__layer3__6__conv1__weight=torch.zeros(1))
-    with pytest.raises(WeightsError, match=r"it has backbone.layer3.6.conv1.weight, which no"):
-        load_deep3d(deeper)
+    with torch.device("meta"):
+        names = set(CoefficientNetwork().state_dict())
+
+    def told(others: set[str], what: str) -> None:
+        path = tmp_path / "other.safetensors"
+        save_file({f"net_recon.{name}": torch.zeros(1) for name in others}, str(path))
+        with pytest.raises(WeightsError, match=what):
+            load_deep3d(path)
+
+    told(names - {"backbone.layer3.4.bn2.running_var"}, r"it lacks backbone.layer3.4.bn2.running_var$")
+    told(names | {"backbone.layer3.6.conv1.weight"}, r"it has backbone.layer3.6.conv1.weight, which no")
+    told(names, r"is \(1,\), but 'deep3dfacerecon' has \(")
 
 
 def test_what_is_added_is_what_the_engine_takes(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,19 +184,27 @@ def test_what_is_added_is_what_the_engine_takes(weights: Path, tmp_path: Path, m
     with pytest.raises(WeightsError, match="not installed") as caught:
         open_decomposer(trained_here)
     assert f"facex models add {NAME}" in caught.value.hint
-    short = tmp_path / "short.safetensors"
-    short.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match="cut short by 1 byte"):
-        store.add(NAME, short)
-    small = _without(weights, tmp_path / "small.safetensors", final_layers__6__weight=torch.zeros(2, 2048, 1, 1))
+    asked = store.known[NAME].facts["tensors"][f"{NAME}.safetensors"]
+    other = {name: torch.zeros(shape) for name, shape in asked.items()}
+    other["net_recon.final_layers.6.weight"] = torch.zeros(2, 2048, 1, 1)
+    save_file(other, str(tmp_path / "other.safetensors"))
     with pytest.raises(WeightsError, match=r"final_layers.6.weight of 1 x 2048 x 1 x 1, found 2 x"):
-        store.add(NAME, small)
+        store.add(NAME, tmp_path / "other.safetensors")
     store.add(NAME, weights)
     assert extractor_names(sd15)[2] == f"motion {NAME}"
     assert open_decomposer(sd15).motion.name == NAME
     assert with_motion(sd15).motion == NAME
     assert motion_name(trained_before) == "landmarks", "a network keeps to what it was trained on"
     assert extractor_names(PRESETS["compact"])[2] == "motion landmarks"
+
+
+def test_a_training_that_goes_on_keeps_to_its_coefficients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "installed", lambda self, name: True)
+    sd15 = PRESETS["sd15"]
+    assert with_motion(sd15).motion == NAME and with_motion(PRESETS["tiny"]).motion is None
+    begun = sd15.model_copy(update={"motion": "landmarks"}).model_dump_json()
+    save_file({}, str(tmp_path / "last.safetensors"), {"format": FORMAT, "version": str(VERSION), "config": begun})
+    assert with_motion(sd15, tmp_path / "last.safetensors").motion == "landmarks"
 
 
 def test_checkpoints_from_before_there_was_a_choice_keep_to_landmarks(tmp_path: Path) -> None:
