@@ -30,8 +30,9 @@ from facexcli.media.color import rgb_roi
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image, write_image
 from facexcli.media.scan import read_frames_rgb
-from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter, PlacedFace
+from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
 from facexcli.pipeline.parallel import StageClock, ordered_map
+from facexcli.pipeline.placing import PlacedFace
 from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.pipeline.stills import still_face

@@ -15,20 +15,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from facexcli.tracks import LANDMARK_COUNT, Array, Box, Face, Faces, Track
+
+__all__ = [
+    "LANDMARK_COUNT", "Analysis", "Array", "Box", "ColorDescription", "Crop", "EditRequest", "Face", "Faces", "Frame",
+    "HdrMetadata", "MasteringDisplay", "MediaInfo", "MediaKind", "Motion", "Patch", "Person", "Shot", "StreamInfo",
+    "TemplateName", "Track",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from facexcli.recipes import Recipe
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) in frame pixels; x1 and y1 are exclusive edges."""
 MediaKind = Literal["image", "animation", "sequence", "video"]
 TemplateName = Literal["arcface", "ffhq", "head", "arcface_128", "arcface_112_v1", "mtcnn_512"]
-
-LANDMARK_COUNT = 68
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,46 +155,6 @@ class Frame:
     @property
     def time_s(self) -> Fraction:
         return self.pts * self.time_base
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """One face in one frame, in display-oriented frame pixels.
-
-    landmarks_px: float32 (68, 2), iBUG order. score: detector confidence, or 0 where the landmarks were followed or
-    interpolated (`measured` tells them apart). embedding: unit norm float32 (D,), or None where it was not computed.
-    Angles in degrees: yaw > 0 turns to the picture's right, pitch > 0 looks down, roll > 0 tilts clockwise.
-    `repaired` says that the measured landmarks were implausible and were replaced by what their neighbours tell.
-    """
-
-    box_px: Box
-    landmarks_px: Array
-    score: float = 0.0
-    embedding: Array | None = None
-    yaw_deg: float = 0.0
-    pitch_deg: float = 0.0
-    roll_deg: float = 0.0
-    measured: bool = True
-    repaired: bool = False
-
-    def __post_init__(self) -> None:
-        if self.landmarks_px.shape != (LANDMARK_COUNT, 2):
-            raise ValueError(f"landmarks_px must be (68, 2), got {self.landmarks_px.shape}")
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One person through one shot. `frame_indices` ascend; `faces` has the same length."""
-
-    id: int
-    shot: int
-    frame_indices: tuple[int, ...]
-    faces: tuple[Face, ...]
-    embedding: Array | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.frame_indices) != len(self.faces):
-            raise ValueError(f"{len(self.frame_indices)} frame indices for {len(self.faces)} faces")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "facexcli"
 FLOORS = {
-    "types": 0, "folders": 0, "errors": 0, "recipes": 0,
+    "types": 0, "tracks": 0, "folders": 0, "errors": 0, "recipes": 0,
     "affine": 1, "config": 1, "settings": 1, "presets": 1, "seeds": 1, "device": 1, "events": 1, "journal": 1,
     "memory": 1, "lettering": 1, "crashes": 1,
     "media": 2, "faces": 2, "geometry": 2, "fusion": 2, "diffusion": 2, "weights": 2, "provenance": 2,
@@ -20,7 +20,7 @@ FLOORS = {
     "batch": 5, "train": 5, "evaluate": 5, "doctor": 5, "demo": 5, "tiles": 5, "contact_sheet": 5,
     "cli": 6, "__main__": 6,
 }  # fmt: skip
-SIBLINGS_MAY_MEET = {"config", "settings", "presets", "types", "errors", "recipes"}
+SIBLINGS_MAY_MEET = {"config", "settings", "presets", "types", "tracks", "errors", "recipes"}
 """Parts of a floor that are one thing in several files; everywhere else a part keeps to itself."""
 FOR_ALL = "facexcli.evaluate.measures"
 HEAVY = ("torch", "c2pa", "cryptography", "cv2", "diffusers", "ray", "pydantic", "av", "dlib", "decord", "numpy",

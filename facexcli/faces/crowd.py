@@ -71,7 +71,7 @@ def stranger(pair: tuple[Tracklet, Tracklet], rgb: Array, analyzer: Analyzer) ->
     embedding = analyzer.embed(rgb, pair[0].landmarks)
     first, second = (_distance(item, embedding, analyzer) for item in pair)
     if first == second:
-        return min(pair, key=lambda item: len(item.observations))
+        return min(pair, key=lambda item: len(item.history))
     return pair[0] if first > second else pair[1]
 
 
@@ -89,10 +89,10 @@ def settle(crowd: Crowd, live: list[Tracklet], rgb: Array, analyzer: Analyzer) -
     costs = np.array([[_distance(member, embedding, analyzer) for embedding in embeddings] for member in seen])
     costs[np.diag_indices(len(seen))] -= _SWAP_MARGIN
     _, faces = linear_sum_assignment(costs)
-    tails = [member.cut_tail(crowd.peak_index) for member in seen]
+    tails = [member.history.cut(crowd.peak_index) for member in seen]
     landmarks = [member.landmarks for member in seen]
     for member, face in zip(seen, faces, strict=True):
-        member.observations += [item for item in tails[face] if item.index > member.last_index]
+        member.history.extend([item for item in tails[face] if item.index > member.last_index])
         member.landmarks = landmarks[face]
 
 

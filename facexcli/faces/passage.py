@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from facexcli.faces.base import Fit
 from facexcli.faces.embed import embedding_distance
+from facexcli.faces.history import History
 from facexcli.faces.tracklet import Tracklet
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ def begun_at(tracklet: Tracklet, first: int, middle: int, rgb: Array) -> Trackle
     That is the tracklet itself where it began later, and None where it has ended. Pictures from the time of the
     mixture, from frame `first` on, are forgotten: they show nobody.
     """
-    if tracklet.observations[0].index >= middle:
+    if tracklet.history[0].index >= middle:
         tracklet.shot, tracklet.crowded = tracklet.shot + 1, False
         return tracklet
-    tail = tracklet.cut_tail(middle)
+    tail = tracklet.history.cut(middle)
     tracklet.samples = [sample for sample in tracklet.samples if sample.index <= first]
     tracklet.embedding = None
     if not tail:
         return None
-    part = Tracklet(tracklet.id, tracklet.shot + 1, tracklet.landmarks, tail)
+    part = Tracklet(tracklet.id, tracklet.shot + 1, tracklet.landmarks, History(tail))
     part.consider_sample(tail[-1].index, rgb, Fit(tracklet.landmarks, tail[-1].spread))
     return part

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.faces.tracklet import face_box
+from facexcli.tracks import in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,33 +50,49 @@ def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit) -> 
     Raises:
         ValueError: a track without a single finite face.
     """
-    landmarks = np.stack([face.landmarks_px for face in track.faces]).astype(np.float64)
-    indices = np.array(track.frame_indices)
+    faces, indices = track.faces, np.array(track.frame_indices)
     longest = max(1, round(float(frame_rate) * _LONGEST_S))
-    bad = np.array([not np.isfinite(points).all() for points in landmarks])
+    bad = np.concatenate([~np.isfinite(faces.landmarks_px[part]).all(axis=(1, 2)) for part in in_parts(len(faces))])
     if bad.all():
         raise ValueError(f"track {track.id} has no finite landmarks")
-    landmarks = _bridged(landmarks, indices, bad)
-    bad |= _misfitting(misfit(landmarks), max(longest + 1, round(float(frame_rate) * _SURROUNDINGS_S)), longest)
-    bad |= _jumping(_bridged(landmarks, indices, bad), indices, longest)
+    bridged = _Bridged(faces.landmarks_px, indices, bad)
+    misfits = np.concatenate([misfit(bridged.part(part.start, part.stop)) for part in in_parts(len(faces))])
+    bad = bad | _misfitting(misfits, max(longest + 1, round(float(frame_rate) * _SURROUNDINGS_S)), longest)
+    bad |= _jumping(_Bridged(faces.landmarks_px, indices, bad), indices, longest)
     if not bad.any():
         return track
-    mended = _bridged(landmarks, indices, bad).astype(np.float32)
-    faces = tuple(
-        replace(face, landmarks_px=points, box_px=_box_for(face.box_px, points), repaired=True) if wrong else face
-        for face, points, wrong in zip(track.faces, mended, bad, strict=True)
-    )
-    return replace(track, faces=faces)
+    landmarks, boxes = faces.landmarks_px.copy(), faces.box_px.copy()
+    landmarks[bad] = _Bridged(faces.landmarks_px, indices, bad).rows
+    for place in np.flatnonzero(bad):
+        boxes[place] = _box_for(faces.box_px[place], landmarks[place])
+    repaired = faces.repaired | bad
+    return replace(track, faces=replace(faces, landmarks_px=landmarks, box_px=boxes, repaired=repaired))
 
 
-def _bridged(landmarks: Array, indices: Array, bad: Array) -> Array:
-    """Landmarks (T, 68, 2) with the bad ones, bool (T,), on the line between their neighbours; held at the ends."""
-    if not bad.any() or bad.all():
-        return landmarks
-    flat = landmarks.reshape(len(landmarks), -1).copy()
-    for column in flat.T:
-        column[bad] = np.interp(indices[bad], indices[~bad], column[~bad])
-    return flat.reshape(landmarks.shape)
+class _Bridged:
+    """Landmarks (T, 68, 2) with the bad ones, bool (T,), on the line between their neighbours; held at the ends.
+
+    rows: float64 (B, 68, 2), the bad ones, in order. Where all are bad, they are as they were.
+    """
+
+    def __init__(self, landmarks: Array, indices: Array, bad: Array) -> None:
+        self._landmarks, self._bad = landmarks, bad
+        # Only good ones beside bad ones say where these are.
+        beside = np.flatnonzero(~bad & (np.append(bad[1:], False) | np.insert(bad[:-1], 0, False)))
+        self.rows = landmarks[bad].astype(np.float64)
+        if len(beside):
+            flat = self.rows.reshape(len(self.rows), -1)
+            for column, values in enumerate(landmarks[beside].astype(np.float64).reshape(len(beside), -1).T):
+                flat[:, column] = np.interp(indices[bad], indices[beside], values)
+
+    def part(self, start: int, stop: int) -> Array:
+        """float64 (stop - start, 68, 2), a copy."""
+        result = self._landmarks[start:stop].astype(np.float64)
+        inside = self._bad[start:stop]
+        if inside.any():
+            first = np.count_nonzero(self._bad[:start])
+            result[inside] = self.rows[first : first + np.count_nonzero(inside)]
+        return result
 
 
 def _misfitting(misfits: Array, reach: int, longest: int) -> Array:
@@ -89,33 +106,45 @@ def _misfitting(misfits: Array, reach: int, longest: int) -> Array:
     return np.asarray(wrong)
 
 
-def _jumping(landmarks: Array, indices: Array, longest: int) -> Array:
+def _jumping(bridged: _Bridged, indices: Array, longest: int) -> Array:
     """bool (T,): landmarks that leave the way of the face all at once, and come back as suddenly."""
-    width = np.array([box[2] - box[0] for box in map(face_box, landmarks)])
-    steps = np.linalg.norm(np.diff(landmarks, axis=0), axis=2).mean(axis=1) / (width[1:] * np.diff(indices))
-    wrong = np.zeros(len(landmarks), bool)
+    width, steps = _widths_and_steps(bridged, indices)
+    wrong = np.zeros(len(indices), bool)
     # Both a way out and a way back have to be seen, and what is usual before and after.
     for start in (np.flatnonzero(steps[1:] > _LEAST_JUMP) + 2).tolist():
-        for stop in range(start + 1, min(start + longest, len(landmarks) - 2) + 1):
+        for stop in range(start + 1, min(start + longest, len(indices) - 2) + 1):
             around = max(steps[start - 2], steps[stop])
             out, back = steps[start - 1], steps[stop - 1]
             if min(out, back) <= max(_LEAST_JUMP, _JUMP_OVER_STEPS * around):
                 continue
-            if _beside_the_way(landmarks, indices, start, stop) > _LEAST_JUMP * width[start - 1]:
+            if _beside_the_way(bridged, indices, start, stop) > _LEAST_JUMP * width[start - 1]:
                 wrong[start:stop] = True
                 break
     return wrong
 
 
-def _beside_the_way(landmarks: Array, indices: Array, start: int, stop: int) -> float:
+def _widths_and_steps(bridged: _Bridged, indices: Array) -> tuple[Array, Array]:
+    """Widths of the faces' boxes (T,), and how far the landmarks move to the next, in widths a frame (T - 1,)."""
+    widths, steps = [], []
+    for part in in_parts(len(indices)):
+        landmarks = bridged.part(max(0, part.start - 1), part.stop)
+        boxes = [face_box(points) for points in landmarks[-(part.stop - part.start) :]]
+        widths.append(np.array([box[2] - box[0] for box in boxes]))
+        steps.append(np.linalg.norm(np.diff(landmarks, axis=0), axis=2).mean(axis=1))
+    width = np.concatenate(widths)
+    return width, np.concatenate(steps) / (width[1:] * np.diff(indices))
+
+
+def _beside_the_way(bridged: _Bridged, indices: Array, start: int, stop: int) -> float:
     """Pixels between the landmarks of frames [start, stop) and the line from those before to those after: the least."""
-    inside = np.zeros(len(landmarks), bool)
-    inside[start:stop] = True
-    line = _bridged(landmarks, indices, inside)
-    return float(np.linalg.norm((landmarks - line)[start:stop], axis=2).mean(axis=1).min())
+    landmarks = bridged.part(start - 1, stop + 1)
+    inside = np.ones(len(landmarks), bool)
+    inside[[0, -1]] = False
+    line = _Bridged(landmarks, indices[start - 1 : stop + 1], inside).rows
+    return float(np.linalg.norm(landmarks[1:-1] - line, axis=2).mean(axis=1).min())
 
 
-def _box_for(box_px: Box, landmarks_px: Array) -> Box:
+def _box_for(box_px: Array, landmarks_px: Array) -> Box:
     """The box for other landmarks; the pixels' proportions are those that the old box was made for."""
     aspect = (box_px[3] - box_px[1]) / (box_px[2] - box_px[0])
     return face_box(landmarks_px, aspect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ from facexcli.faces.embed import embedding_distance, mean_embedding
 from facexcli.types import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from facexcli.types import Analysis, Array, Track
+    from facexcli.types import Analysis, Array, Faces, Track
 
 RULES = ("largest", "all", "first")
 NAMELESS = "person "
@@ -148,13 +149,28 @@ def nearest_person(
     return next(person for person in analysis.people if person.number == best)
 
 
+def first_shared_frame(one: Track, other: Track) -> int | None:
+    """The first frame in which both are, or None."""
+    start = max(one.frame_indices[0], other.frame_indices[0])
+    stop = min(one.frame_indices[-1], other.frame_indices[-1]) + 1
+    if start >= stop:
+        return None
+    shared = np.intersect1d(_between(one, start, stop), _between(other, start, stop), assume_unique=True)
+    return int(shared[0]) if len(shared) else None
+
+
+def _between(track: Track, start: int, stop: int) -> Array:
+    """The frame indices in [start, stop)."""
+    indices = track.frame_indices
+    return np.array(indices[bisect_left(indices, start) : bisect_left(indices, stop)])
+
+
 def _distances(tracks: Sequence[Track]) -> Array:
     """float64 (N, N) between the tracks' embeddings; infinite where two cannot be one person."""
-    frames = [frozenset(track.frame_indices) for track in tracks]
     result = np.full((len(tracks), len(tracks)), np.inf)
     for first, a in enumerate(tracks):
         for second, b in enumerate(tracks[:first]):
-            if a.embedding is not None and b.embedding is not None and frames[first].isdisjoint(frames[second]):
+            if a.embedding is not None and b.embedding is not None and first_shared_frame(a, b) is None:
                 result[first, second] = result[second, first] = embedding_distance(a.embedding, b.embedding)
     return result
 
@@ -173,20 +189,20 @@ def _largest(analysis: Analysis, people: Sequence[Person]) -> Person:
 
 def _first(analysis: Analysis, people: Sequence[Person]) -> Person:
     def appearance(person: Person) -> tuple[int, float]:
-        return min((track.frame_indices[0], -next(_areas_px(track))) for track in tracks_of(analysis, [person]))
+        return min((track.frame_indices[0], -_areas_px(track.faces[:1])[0]) for track in tracks_of(analysis, [person]))
 
     return min(people, key=appearance)
 
 
 def _presence(tracks: Iterable[Track]) -> float:
-    return sum(sum(_areas_px(track)) for track in tracks)
+    return sum(sum(_areas_px(track.faces)) for track in tracks)
 
 
-def _areas_px(track: Track) -> Iterator[float]:
-    for face in track.faces:
-        x0, y0, x1, y1 = face.box_px
-        yield (x1 - x0) * (y1 - y0)
+def _areas_px(faces: Faces) -> list[float]:
+    x0, y0, x1, y1 = faces.box_px.T
+    areas: list[float] = ((x1 - x0) * (y1 - y0)).tolist()
+    return areas
 
 
 def _median_width_px(track: Track) -> float:
-    return float(np.median([face.box_px[2] - face.box_px[0] for face in track.faces]))
+    return float(np.median(track.faces.box_px[:, 2] - track.faces.box_px[:, 0]))

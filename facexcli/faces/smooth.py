@@ -17,8 +17,10 @@ from facexcli.affine import transform_points
 from facexcli.faces.align import crop_from_frame, fit_similarity
 from facexcli.faces.shape import MEAN_SHAPE, STEADY_WEIGHTS
 from facexcli.faces.tracklet import face_box
+from facexcli.tracks import in_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
     from facexcli.types import Array, TemplateName, Track
@@ -42,40 +44,71 @@ _GROUPS = (
     (slice(48, 68), Kernel(0.06, 0.004)),  # lips
 )
 """The reach in values is two to three times the noise of the difference of two frames (root mean square of a group)."""
+_MIDDLE = np.array([0.5, 0.5])
 
 
-def smooth_track(track: Track, frame_rate: Fraction | float, strength: float) -> Track:
+def smooth_track(track: Track, frame_rate: Fraction | float, strength: float, *, reuse: bool = False) -> Track:
     """The track with steadier landmarks and boxes; everything else stays.
 
     Args:
         track: of one shot.
         frame_rate: frames per second, to turn frame indices into time.
         strength: 0 leaves the track as it is, 1 is the steadiest.
+        reuse: write over the landmarks of `track`, which must not be used any more: that takes half the memory.
     Raises:
         ValueError: a strength outside 0..1.
     """
     _check(strength)
     if strength == 0 or len(track.faces) < 2:
         return track
-    landmarks = np.stack([face.landmarks_px for face in track.faces]).astype(np.float64)
-    smoothed = smooth_landmarks(landmarks, np.array(track.frame_indices) / float(frame_rate), strength)
-    faces = tuple(
-        replace(face, landmarks_px=points.astype(np.float32), box_px=_moved(face.box_px, old, points))
-        for face, old, points in zip(track.faces, landmarks, smoothed, strict=True)
-    )
-    return replace(track, faces=faces)
+    faces = track.faces
+    landmarks = faces.landmarks_px if reuse else np.empty_like(faces.landmarks_px)
+    boxes = np.empty_like(faces.box_px)
+    times_s = np.array(track.frame_indices) / float(frame_rate)
+    for part, before, after in _smoothed(faces.landmarks_px, times_s, strength):
+        landmarks[part] = after
+        for place, old, new in zip(range(part.start, part.stop), before, after, strict=True):
+            boxes[place] = _moved(faces.box_px[place], old, new)
+    return replace(track, faces=replace(faces, landmarks_px=landmarks, box_px=boxes))
 
 
-def smooth_landmarks(landmarks_px: Array, times_s: Array, strength: float) -> Array:
-    """float64 (T, 68, 2) from (T, 68, 2) at ascending `times_s` (T,)."""
-    frame_from_mean = np.stack([fit_similarity(MEAN_SHAPE, points, STEADY_WEIGHTS) for points in landmarks_px])
+def _smoothed(landmarks_px: Array, times_s: Array, strength: float) -> Iterator[tuple[slice, Array, Array]]:
+    """Part by part, where it is, and the landmarks float64 (N, 68, 2) as they were and smoothed.
+
+    A part may be overwritten as soon as it has been given out.
+    """
+    count = len(landmarks_px)
+    frame_from_mean = np.empty((count, 3, 3))
+    for place, points in enumerate(landmarks_px):
+        frame_from_mean[place] = fit_similarity(MEAN_SHAPE, points.astype(np.float64), STEADY_WEIGHTS)
+    head = _Similarities(count)
+    head.add(frame_from_mean)
+    head.smooth(times_s, _HEAD, strength)
+    reaches = [_reach(times_s, 3 * kernel.time_s * strength) for _, kernel in _GROUPS]
+    margin = max(reaches)
+    earlier = landmarks_px[:0]
+    for part in in_parts(count):
+        around = slice(part.start - len(earlier), min(part.stop + margin, count))
+        inside = slice(part.start - around.start, part.stop - around.start)
+        known = np.concatenate([earlier, landmarks_px[part.start : around.stop]])
+        earlier = known[max(0, inside.stop - margin) : inside.stop]
+        known = known.astype(np.float64)
+        own = _own_motion(known, frame_from_mean[around], times_s[around], reaches, strength)[inside]
+        steady = head.matrices(part)
+        points = np.stack([transform_points(matrix, face) for matrix, face in zip(steady, own, strict=True)])
+        yield part, known[inside], points
+
+
+def _own_motion(
+    landmarks_px: Array, frame_from_mean: Array, times_s: Array, reaches: Sequence[int], strength: float
+) -> Array:
+    """What the face does besides the head, filtered: float64 (N, 68, 2) in the units of the mean face."""
     inverse = np.linalg.inv(frame_from_mean)
     own = np.stack([transform_points(matrix, points) for matrix, points in zip(inverse, landmarks_px, strict=True)])
-    for group, kernel in _GROUPS:
+    for (group, kernel), reach in zip(_GROUPS, reaches, strict=True):
         part = own[:, group]
-        own[:, group] = _filter(part.reshape(len(part), -1), times_s, kernel, strength).reshape(part.shape)
-    steady = _smooth_similarities(frame_from_mean, times_s, _HEAD, strength)
-    return np.stack([transform_points(matrix, points) for matrix, points in zip(steady, own, strict=True)])
+        own[:, group] = _filter(part.reshape(len(part), -1), times_s, kernel, strength, reach).reshape(part.shape)
+    return own
 
 
 def steady_alignments(
@@ -93,49 +126,69 @@ def steady_alignments(
     """
     _check(strength)
     square_from_frame = np.diag([float(sample_aspect_ratio), 1.0, 1.0])
-    crops = np.stack(
-        [crop_from_frame(face.landmarks_px, template, size_px, sample_aspect_ratio) for face in track.faces]
-    )
-    if strength == 0 or len(crops) < 2:
-        return crops
-    square_from_crop = np.linalg.inv(crops @ np.linalg.inv(square_from_frame))
     to_unit = np.diag([size_px, size_px, 1.0])
-    times_s = np.array(track.frame_indices) / float(frame_rate)
-    steady = _smooth_similarities(square_from_crop @ to_unit, times_s, _ALIGNMENT, strength)
-    result: Array = to_unit @ np.linalg.inv(steady) @ square_from_frame
+    count = len(track.faces)
+    result = np.empty((count, 3, 3))
+    for place, points in enumerate(track.faces.landmarks_px):
+        result[place] = crop_from_frame(points, template, size_px, sample_aspect_ratio)
+    if strength == 0 or count < 2:
+        return result
+    crops = _Similarities(count)
+    for part in in_parts(count):
+        crops.add(np.linalg.inv(result[part] @ np.linalg.inv(square_from_frame)) @ to_unit)
+    crops.smooth(np.array(track.frame_indices) / float(frame_rate), _ALIGNMENT, strength)
+    for part in in_parts(count):
+        result[part] = to_unit @ np.linalg.inv(crops.matrices(part)) @ square_from_frame
     return result
 
 
-def _smooth_similarities(matrices: Array, times_s: Array, kernel: Kernel, strength: float) -> Array:
-    """Filter similarities (T, 3, 3) from unit coordinates, by the middle, size and turn of the unit square."""
-    factor = matrices[:, 0, 0] + 1j * matrices[:, 1, 0]
-    size = np.abs(factor)
-    middle = transform_points_each(matrices, np.array([0.5, 0.5]))
-    typical = float(np.median(size))
-    parameters = np.column_stack([middle / typical, np.log(size / typical), np.unwrap(np.angle(factor))])
-    parameters = _filter(parameters, times_s, kernel, strength)
-    turned = typical * np.exp(parameters[:, 2] + 1j * parameters[:, 3])
-    result = np.tile(np.eye(3), (len(matrices), 1, 1))
-    result[:, 0, 0], result[:, 0, 1] = turned.real, -turned.imag
-    result[:, 1, 0], result[:, 1, 1] = turned.imag, turned.real
-    result[:, :2, 2] = parameters[:, :2] * typical - result[:, :2, :2] @ np.array([0.5, 0.5])
-    return result
+class _Similarities:
+    """Similarities from unit coordinates over time, as the middle, size and turn of the unit square."""
+
+    def __init__(self, count: int) -> None:
+        self._middles, self._factors, self._known = np.empty((count, 2)), np.empty(count, complex), 0
+        self._parameters, self._typical = np.empty((0, 4)), 1.0
+
+    def add(self, matrices: Array) -> None:
+        """The next ones, (N, 3, 3)."""
+        part = slice(self._known, self._known + len(matrices))
+        self._factors[part] = matrices[:, 0, 0] + 1j * matrices[:, 1, 0]
+        self._middles[part] = matrices[:, :2, :2] @ _MIDDLE + matrices[:, :2, 2]
+        self._known = part.stop
+
+    def smooth(self, times_s: Array, kernel: Kernel, strength: float) -> None:
+        """When all are known."""
+        sizes = np.abs(self._factors)
+        self._typical = float(np.median(sizes))
+        parameters = np.empty((self._known, 4))
+        parameters[:, :2] = self._middles / self._typical
+        parameters[:, 2] = np.log(sizes / self._typical)
+        parameters[:, 3] = np.unwrap(np.angle(self._factors))
+        reach = _reach(times_s, 3 * kernel.time_s * strength)
+        self._parameters = np.empty_like(parameters)
+        for part in in_parts(self._known):
+            around = slice(max(0, part.start - reach), part.stop + reach)
+            filtered = _filter(parameters[around], times_s[around], kernel, strength, reach)
+            self._parameters[part] = filtered[part.start - around.start :][: part.stop - part.start]
+
+    def matrices(self, part: slice) -> Array:
+        """Some of them, smoothed: float64 (N, 3, 3)."""
+        parameters = self._parameters[part]
+        turned = self._typical * np.exp(parameters[:, 2] + 1j * parameters[:, 3])
+        result = np.tile(np.eye(3), (len(parameters), 1, 1))
+        result[:, 0, 0], result[:, 0, 1] = turned.real, -turned.imag
+        result[:, 1, 0], result[:, 1, 1] = turned.imag, turned.real
+        result[:, :2, 2] = parameters[:, :2] * self._typical - result[:, :2, :2] @ _MIDDLE
+        return result
 
 
-def transform_points_each(matrices: Array, point: Array) -> Array:
-    """One point (2,) through each of (T, 3, 3); float64 (T, 2)."""
-    result: Array = matrices[:, :2, :2] @ point + matrices[:, :2, 2]
-    return result
-
-
-def _filter(values: Array, times_s: Array, kernel: Kernel, strength: float) -> Array:
-    """Bilateral local linear regression of (T, D) at its own points.
+def _filter(values: Array, times_s: Array, kernel: Kernel, strength: float, reach: int) -> Array:
+    """Bilateral local linear regression of (T, D) at its own points, over `reach` neighbours on both sides.
 
     The difference of two frames is the root mean square over D; it is measured against the straight line through the
     frame's neighbours only by its size, so that every value of a group is weighted alike.
     """
     time_sigma = kernel.time_s * strength
-    reach = _reach(times_s, 3 * time_sigma)
     moments = [np.ones(len(values)), np.zeros(len(values)), np.zeros(len(values))]
     sums = [values.copy(), np.zeros_like(values)]
     for shift in range(1, reach + 1):
@@ -163,10 +216,8 @@ def _reach(times_s: Array, window_s: float) -> int:
     return min(len(times_s) - 1, int(window_s / step)) if step > 0 else 0
 
 
-def _moved(box: tuple[float, float, float, float], old: Array, new: Array) -> tuple[float, float, float, float]:
-    a, b = face_box(old), face_box(new)
-    x0, y0, x1, y1 = (value + after - before for value, before, after in zip(box, a, b, strict=True))
-    return (x0, y0, x1, y1)
+def _moved(box_px: Array, old: Array, new: Array) -> Array:
+    return np.asarray(box_px + face_box(new) - face_box(old))
 
 
 def _check(strength: float) -> None:

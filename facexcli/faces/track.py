@@ -15,9 +15,10 @@ from scipy.optimize import linear_sum_assignment
 
 from facexcli.faces.crowd import Crowd, doubled, pop_separated, settle, stranger, update_crowds
 from facexcli.faces.embed import embedding_distance
+from facexcli.faces.history import History, Observation
 from facexcli.faces.passage import begun_at, has_become_another
 from facexcli.faces.relocate import moved_landmarks
-from facexcli.faces.tracklet import Observation, Tracklet, face_box, is_face, overlap
+from facexcli.faces.tracklet import Tracklet, face_box, is_face, overlap
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -116,8 +117,8 @@ class FaceTracker:
         """End every track; the tracks of the whole video, numbered in order of appearance."""
         self._end_all()
         aspect = float(self._scale[1] / self._scale[0])
-        kept = [item for item in self._ended if len(item.observations) >= min(3, self._shot_lengths[item.shot])]
-        kept.sort(key=lambda item: (item.observations[0].index, item.id))
+        kept = [item for item in self._ended if len(item.history) >= min(3, self._shot_lengths[item.shot])]
+        kept.sort(key=lambda item: (item.history[0].index, item.id))
         return [item.to_track(number, self._max_gap, aspect) for number, item in enumerate(kept)]
 
     def _begin_shot(self) -> None:
@@ -163,7 +164,7 @@ class FaceTracker:
         """Keep people apart who cross: one face has one track, and leaves a crowd with the person it came in with."""
         while pair := doubled(self._live):
             wrong = stranger(pair, rgb, self._analyzer)
-            wrong.cut_tail(index - self._crowd_age(wrong, index))
+            wrong.history.cut(index - self._crowd_age(wrong, index))
             self._live.remove(wrong)
             self._lost.append(wrong)
         update_crowds(self._crowds, self._live, index)
@@ -177,7 +178,7 @@ class FaceTracker:
     def _believable(self, tracklet: Tracklet, fit: Fit, index: int, rgb: Array) -> bool:
         if not np.isfinite(fit.landmarks_px).all() or not _plausible_step(tracklet.landmarks, fit.landmarks_px):
             return False
-        due = (index - tracklet.observations[0].index) % _CONFIDENCE_EVERY == 0
+        due = (index - tracklet.history[0].index) % _CONFIDENCE_EVERY == 0
         if not due and fit.spread < _SUSPICIOUS_SPREAD:
             return True
         confidence = self._analyzer.confidence(rgb, fit.landmarks_px)
@@ -227,12 +228,8 @@ class FaceTracker:
         for row, column in zip(*linear_sum_assignment(-shares), strict=True):
             if shares[row, column] >= _SAME_FACE_OVERLAP:
                 claimed.add(int(row))
-                self._credit(self._live[column], detections[row].score)
+                self._live[column].history.credit(detections[row].score)
         return [d for row, d in enumerate(detections) if row not in claimed]
-
-    def _credit(self, tracklet: Tracklet, score: float) -> None:
-        last = tracklet.observations[-1]
-        tracklet.observations[-1] = Observation(last.index, last.landmarks_px, last.spread, score)
 
     def _welcome(self, index: int, rgb: Array, fit: Fit, score: float) -> None:
         """A face that nobody follows yet: one that was lost, or a new one."""
@@ -240,15 +237,15 @@ class FaceTracker:
         returning = self._returning(index, rgb, fit)
         if returning is not None:
             self._lost.remove(returning)
-            returning.observations += self._seen_before(fit.landmarks_px, returning.last_index)
+            returning.history.extend(self._seen_before(fit.landmarks_px, returning.last_index))
             returning.add(observation, fit.landmarks_px)
             self._live.append(returning)
             return
-        tracklet = Tracklet(self._next_id, len(self._shot_lengths) - 1, fit.landmarks_px, [observation])
+        history = History([*self._seen_before(fit.landmarks_px), observation])
+        tracklet = Tracklet(self._next_id, len(self._shot_lengths) - 1, fit.landmarks_px, history)
         self._next_id += 1
         self._thorough_every = self._second
         tracklet.consider_sample(index, rgb, fit)
-        tracklet.observations[:0] = self._seen_before(fit.landmarks_px)
         self._live.append(tracklet)
 
     def _returning(self, index: int, rgb: Array, fit: Fit) -> Tracklet | None:
@@ -286,9 +283,7 @@ class FaceTracker:
         """Whether another track has this face in that frame already."""
         box = face_box(self._observation(index, fit).landmarks_px)
         for tracklet in (*self._live, *self._lost, *self._ended):
-            for item in reversed(tracklet.observations):
-                if item.index < index:
-                    break
+            for item in tracklet.history.since(index):
                 if item.index == index and overlap(face_box(item.landmarks_px), box) > _SAME_FACE_OVERLAP:
                     return True
         return False

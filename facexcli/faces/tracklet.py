@@ -10,11 +10,13 @@ import numpy as np
 from facexcli.affine import transform_points
 from facexcli.faces.align import fit_similarity
 from facexcli.faces.embed import mean_embedding
+from facexcli.faces.history import History
 from facexcli.faces.shape import FOLLOW_WEIGHTS, MEAN_SHAPE
-from facexcli.types import Face, Track
+from facexcli.types import Faces, Track
 
 if TYPE_CHECKING:
     from facexcli.faces.base import Analyzer, Fit
+    from facexcli.faces.history import Observation
     from facexcli.types import Array, Box
 
 _SURE_SPREAD = 0.024
@@ -61,14 +63,12 @@ def overlap(a: Box, b: Box) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One face in one frame; landmarks_px float32 (68, 2) in frame pixels; score 0 where it was not detected anew."""
-
-    index: int
-    landmarks_px: Array
-    spread: float
-    score: float = 0.0
+def overlaps(a: Array, b: Array) -> Array:
+    """`overlap` of boxes (N, 4), pair by pair: float64 (N,)."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    both = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)
+    areas = [(box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]) for box in (a, b)]
+    return np.asarray(both / (areas[0] + areas[1] - both))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ class Sample:
 class Tracklet:
     """The mutable state of one followed face. `landmarks` are those of the last frame, in pixels of the small image.
 
-    Memory: one observation a frame, at most 6 samples of a face's size.
+    Memory: a packed history, at most 6 samples of a face's size.
     """
 
     id: int
     shot: int
     landmarks: Array
-    observations: list[Observation] = field(default_factory=list)
+    history: History = field(default_factory=History)
     samples: list[Sample] = field(default_factory=list)
     embedding: Array | None = None
     stride: int = 1
@@ -103,10 +103,10 @@ class Tracklet:
 
     @property
     def last_index(self) -> int:
-        return self.observations[-1].index
+        return self.history[-1].index
 
     def add(self, observation: Observation, landmarks_small: Array) -> None:
-        self.observations.append(observation)
+        self.history.extend([observation])
         self.landmarks = landmarks_small
 
     def consider_sample(self, index: int, rgb_small: Array, fit: Fit) -> None:
@@ -138,41 +138,24 @@ class Tracklet:
     def identify(self, analyzer: Analyzer) -> Array | None:
         """The mean embedding of the best samples, unit float32 (D,), computed once; None without samples."""
         if self.embedding is None and self.samples:
-            count = _EMBED_COUNT - int(len(self.observations) < _SHORT_FRAMES)
+            count = _EMBED_COUNT - int(len(self.history) < _SHORT_FRAMES)
             best = sorted(self.samples, key=lambda sample: -sample.quality)[:count]
             self.embedding = mean_embedding([analyzer.embed(sample.rgb, sample.landmarks_px) for sample in best])
         return self.embedding
-
-    def cut_tail(self, index: int) -> list[Observation]:
-        """Take away and return what was observed from frame `index` on; the first observation always stays."""
-        keep = max(1, sum(item.index < index for item in self.observations))
-        tail = self.observations[keep:]
-        self.observations = self.observations[:keep]
-        return tail
 
     def forget_pictures(self) -> None:
         self.samples = []
 
     def to_track(self, track_id: int, max_gap: int, aspect: float) -> Track:
-        """The finished track; gaps of at most `max_gap` frames are filled with interpolated faces."""
-        indices: list[int] = []
-        faces: list[Face] = []
-        previous: Observation | None = None
-        for observation in self.observations:
-            if previous is not None and 1 < observation.index - previous.index <= max_gap + 1:
-                for index in range(previous.index + 1, observation.index):
-                    part = (index - previous.index) / (observation.index - previous.index)
-                    between = (1 - part) * previous.landmarks_px + part * observation.landmarks_px
-                    indices.append(index)
-                    faces.append(_face(between.astype(np.float32), 0.0, aspect, measured=False))
-            indices.append(observation.index)
-            faces.append(_face(observation.landmarks_px, observation.score, aspect, measured=True))
-            previous = observation
-        return Track(track_id, self.shot, tuple(indices), tuple(faces), self.embedding)
+        """The finished track; gaps of at most `max_gap` frames are filled with interpolated faces.
 
-
-def _face(landmarks_px: Array, score: float, aspect: float, measured: bool) -> Face:
-    return Face(face_box(landmarks_px, aspect), landmarks_px, score=score, measured=measured)
+        It takes over the memory of the history: nothing can be added to this tracklet afterwards.
+        """
+        self.history.bridge(max_gap)
+        indices, landmarks, scores, measured = self.history.columns()
+        boxes = np.fromiter((face_box(points, aspect) for points in landmarks), (np.float64, 4), len(landmarks))
+        faces = Faces.at(boxes, landmarks, score=scores, measured=measured)
+        return Track(track_id, self.shot, indices.tolist(), faces, self.embedding)
 
 
 def _quality(fit: Fit) -> float:

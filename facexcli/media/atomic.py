@@ -12,7 +12,7 @@ from facexcli.errors import OutputError
 from facexcli.media.container import os_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     """What is done to a finished file before it gets its name."""
 
 
-def write_whole(path: Path, content: str | bytes, finish: Finish | None = None) -> None:
+def write_whole(path: Path, content: str | bytes | Iterable[str], finish: Finish | None = None) -> None:
     """Write a file, text as UTF-8, whole or not at all; one that is there is replaced. Raises OutputError.
 
-    `finish` gets the finished file before it gets its name.
+    Of text in pieces one is held at a time. `finish` gets the finished file before it gets its name.
     """
     with AtomicFile(path) as file:
         try:
-            file.temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            with file.temporary.open("wb") as stream:
+                for piece in [content] if isinstance(content, str | bytes) else content:
+                    stream.write(piece.encode() if isinstance(piece, str) else piece)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {os_reason(error)}") from error
         if finish is not None:

@@ -17,13 +17,15 @@ from facexcli.faces.source import find_faces
 from facexcli.geometry.model3d import fit_poses, reprojection_error
 from facexcli.media.image import read_image
 from facexcli.media.scan import AnalysisReader
-from facexcli.types import Analysis, Motion, Shot, Track
+from facexcli.tracks import in_parts
+from facexcli.types import Analysis, Faces, Motion, Shot, Track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facexcli.events import Reporter, StageName
     from facexcli.faces.base import Analyzer
+    from facexcli.faces.track import FaceTracker
     from facexcli.media.reader import Position
     from facexcli.types import Array, MediaInfo
 
@@ -63,26 +65,32 @@ def analyse_media(
 
 def motion_of(track: Track, info: MediaInfo) -> Motion:
     """The landmarks of a track of this file, in square pixels."""
-    landmarks = np.stack([face.landmarks_px for face in track.faces]).astype(np.float32)
-    landmarks[..., 0] *= float(info.display_aspect_ratio)
-    return Motion(np.array(track.frame_indices, np.int64), landmarks)
+    return Motion(np.array(track.frame_indices, np.int64), _square_px(track.faces.landmarks_px, info))
 
 
 def with_poses(track: Track, info: MediaInfo) -> Track:
     """The track with yaw, pitch and roll fitted to each face."""
-    poses = fit_poses(motion_of(track, info).landmarks_px)
-    faces = tuple(
-        replace(face, yaw_deg=pose.yaw_deg, pitch_deg=pose.pitch_deg, roll_deg=pose.roll_deg)
-        for face, pose in zip(track.faces, poses, strict=True)
-    )
-    return replace(track, faces=faces)
+    faces = track.faces
+    angles = np.empty((3, len(faces)))
+    for part in in_parts(len(faces)):
+        poses = fit_poses(_square_px(faces.landmarks_px[part], info))
+        angles[:, part] = [[getattr(pose, name) for pose in poses] for name in ("yaw_deg", "pitch_deg", "roll_deg")]
+    yaw, pitch, roll = angles
+    return replace(track, faces=replace(faces, yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll))
+
+
+def _square_px(landmarks_px: Array, info: MediaInfo) -> Array:
+    """Landmarks float32 (T, 68, 2) of frame pixels in square ones, a copy."""
+    square_px = landmarks_px.copy()
+    square_px[..., 0] *= float(info.display_aspect_ratio)
+    return square_px
 
 
 def _analyse_still(info: MediaInfo, analyzer: Analyzer) -> Analysis:
     rgb = read_image(info.path)
     tracks = []
     for number, face in enumerate(find_faces(rgb, analyzer)):
-        tracks.append(with_poses(Track(number, 0, (0,), (face,), face.embedding), info))
+        tracks.append(with_poses(Track(number, 0, (0,), Faces.of([face]), face.embedding), info))
     return Analysis(info, 1, (Shot(0, 1),), tuple(tracks), analyzer.name)
 
 
@@ -124,7 +132,7 @@ def _analyse_video(
         raise InputError(
             f"{info.path}: there is no frame in the chosen range", "--trim START..END, as `facex swap --help` says"
         )
-    tracks = [repair_track(track, rate, lambda faces: _misfits(faces, info)) for track in tracker.finish()]
+    tracks = _finished(tracker, info, smooth)
     repairs = _told_repairs(tracks)
     for repair in repairs:
         reporter.emit(Warned(f"{info.path}: {repair}"))
@@ -132,12 +140,22 @@ def _analyse_video(
         media=info,
         frame_count=end - starts[0],
         shots=tuple(Shot(start, stop) for start, stop in zip(starts, [*starts[1:], end], strict=True)),
-        tracks=tuple(with_poses(smooth_track(track, rate, smooth), info) for track in tracks),
+        tracks=tracks,
         analyzer=analyzer.name,
         warnings=warnings + repairs,
     )
     progress.finish()
     return result
+
+
+def _finished(tracker: FaceTracker, info: MediaInfo, smooth: float) -> tuple[Track, ...]:
+    """The tracks repaired, smoothed and with poses. They take over the memory of the tracker, which has to end."""
+    rate = info.frame_rate or 25
+    tracks = tracker.finish()
+    for number, track in enumerate(tracks):
+        sound = repair_track(track, rate, lambda faces: _misfits(faces, info))
+        tracks[number] = with_poses(smooth_track(sound, rate, smooth, reuse=True), info)
+    return tuple(tracks)
 
 
 def _misfits(landmarks_px: Array, info: MediaInfo) -> Array:
@@ -148,7 +166,7 @@ def _misfits(landmarks_px: Array, info: MediaInfo) -> Array:
 
 
 def _told_repairs(tracks: Sequence[Track]) -> tuple[str, ...]:
-    repaired = sum(face.repaired for track in tracks for face in track.faces)
+    repaired = sum(int(track.faces.repaired.sum()) for track in tracks)
     total = sum(len(track.faces) for track in tracks)
     if not repaired:
         return ()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from facexcli.pipeline.packing import pack, unpack
-from facexcli.types import LANDMARK_COUNT, Array, Face, Track
+from facexcli.pipeline.packing import packed
+from facexcli.tracks import FLAGS, FLOATS
+from facexcli.types import LANDMARK_COUNT, Array, Faces, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facexcli.pipeline.packing import PackedFile
 
 VERSION: Literal[2] = 2
 HOW_TO_EDIT = (
@@ -21,9 +26,7 @@ HOW_TO_EDIT = (
 )
 
 _Index = Annotated[int, Field(ge=0, lt=2**31)]
-_FLOATS = tuple(field.name for field in fields(Face) if field.type == "float")
-_FLAGS = tuple(field.name for field in fields(Face) if field.type == "bool")
-_FACE_BYTES = 4 + 4 * 8 + LANDMARK_COUNT * 2 * 4 + 8 * len(_FLOATS) + len(_FLAGS)
+_FACE_BYTES = 4 + 4 * 8 + LANDMARK_COUNT * 2 * 4 + 8 * len(FLOATS) + len(FLAGS)
 """An index, a box, landmarks and the other facts of one face, unpacked."""
 _ALWAYS_ROOM_BYTES = 1 << 28
 _BYTES_PER_CHARACTER = 200
@@ -77,19 +80,30 @@ class Document(_Plain):
     tracks: list[TrackEntry]
     shots: list[Annotated[list[_Index], Field(min_length=2, max_length=2)]]
     warnings: list[str] = []
-    arrays: dict[str, dict[str, str]]
+    arrays: dict[str, dict[str, str]] = {}
 
-    def text(self) -> str:
-        """JSON with a line for each person, track and shot, so that it can be read and edited."""
-        values = self.model_dump(mode="json")
-        return "{\n" + ",\n".join(f' "{key}": {_laid_out(value)}' for key, value in values.items()) + "\n}\n"
+    def texts(self, tracks: Sequence[Track]) -> Iterator[str]:
+        """JSON, piece by piece, with a line for each person, track and shot, so that it can be read and edited.
+
+        `tracks` are those whose entries are here; their arrays come last.
+        """
+        yield "{\n"
+        for key, value in self.model_dump(mode="json", exclude={"arrays"}).items():
+            yield f' "{key}": {_laid_out(value)},\n'
+        yield ' "arrays": {'
+        for number, track in enumerate(tracks):
+            yield f"{',' if number else ''}\n  {_json(str(track.id))}: {{"
+            for place, (name, column) in enumerate(_columns(track)):
+                yield f'{", " if place else ""}{_json(name)}: "'
+                yield from packed(column)
+                yield '"'
+            yield "}"
+        yield "\n }\n}\n" if tracks else "}\n}\n"
 
 
 def _laid_out(value: object) -> str:
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(f"  {_json(item)}" for item in value) + "\n ]"
-    if isinstance(value, dict) and value:
-        return "{\n" + ",\n".join(f"  {_json(key)}: {_json(item)}" for key, item in value.items()) + "\n }"
     return _json(value)
 
 
@@ -97,20 +111,18 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def packed_columns(track: Track) -> dict[str, str]:
+def _columns(track: Track) -> Iterator[tuple[str, Array]]:
     """The arrays of a track: a column for each field of its faces, and the mean identity."""
-    columns: dict[str, Array] = {
-        "frame_indices": np.array(track.frame_indices, "<i4"),
-        "box_px": np.array([face.box_px for face in track.faces], "<f8"),
-        "landmarks_px": np.array([face.landmarks_px for face in track.faces], "<f4"),
-    }
-    for name in _FLOATS:
-        columns[name] = np.array([getattr(face, name) for face in track.faces], "<f8")
-    for name in _FLAGS:
-        columns[name] = np.array([getattr(face, name) for face in track.faces], "u1")
+    faces = track.faces
+    yield "frame_indices", np.array(track.frame_indices, "<i4")
+    yield "box_px", faces.box_px.astype("<f8", copy=False)
+    yield "landmarks_px", faces.landmarks_px.astype("<f4", copy=False)
+    for name in FLOATS:
+        yield name, getattr(faces, name).astype("<f8", copy=False)
+    for name in FLAGS:
+        yield name, getattr(faces, name).view("u1")
     if track.embedding is not None:
-        columns["embedding"] = np.asarray(track.embedding, "<f4")
-    return {name: pack(array) for name, array in columns.items()}
+        yield "embedding", np.asarray(track.embedding, "<f4")
 
 
 def check_room(document: Document, characters: int) -> None:
@@ -120,38 +132,32 @@ def check_room(document: Document, characters: int) -> None:
         raise ValueError("tracks: have more frames than the arrays of this file can hold")
 
 
-def unpacked_track(entry: TrackEntry, columns: dict[str, str], embedding_size: int, embed_faces: bool) -> Track:
-    """The track of one entry. A field that the file does not know has its default. Raises ValueError.
+def unpacked_track(
+    entry: TrackEntry, columns: dict[str, str], file: PackedFile, embedding_size: int, embed_faces: bool
+) -> Track:
+    """The track of one entry. A field that the file does not know has its default. Raises ValueError and OSError.
 
     `embed_faces`: the one face of a still carries the embedding itself, as the analysis of a still gives it.
     """
     count = entry.frames
-    known = {"frame_indices", "box_px", "landmarks_px", "embedding", *_FLOATS, *_FLAGS}
+    known = {"frame_indices", "box_px", "landmarks_px", "embedding", *FLOATS, *FLAGS}
     if unknown := sorted(set(columns) - known):
         raise ValueError(f"{unknown[0]}: unknown array")
-    indices = _column(columns, "frame_indices", "<i4", (count,))
-    boxes = _column(columns, "box_px", "<f8", (count, 4))
-    landmarks = _column(columns, "landmarks_px", "<f4", (count, LANDMARK_COUNT, 2))
-    numbers = {name: _column(columns, name, "<f8", (count,)).tolist() for name in _FLOATS if name in columns}
-    flags = {name: _column(columns, name, "u1", (count,)) > 0 for name in _FLAGS if name in columns}
-    embedding = _column(columns, "embedding", "<f4", (embedding_size,)) if "embedding" in columns else None
-    facts: dict[str, list[Any]] = {**numbers, **{name: values.tolist() for name, values in flags.items()}}
-    faces = tuple(
-        Face(
-            box_px=tuple(boxes[place].tolist()),
-            landmarks_px=landmarks[place],
-            embedding=embedding if embed_faces else None,
-            **{name: values[place] for name, values in facts.items()},
-        )
-        for place in range(count)
-    )
-    return Track(entry.id, entry.shot, tuple(indices.tolist()), faces, embedding)
 
+    def column(name: str, dtype: str, *shape: int) -> Array:
+        if name not in columns:
+            raise ValueError(f"{name}: is missing")
+        try:
+            return file.unpack(columns[name], dtype, shape)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
-def _column(columns: dict[str, str], name: str, dtype: str, shape: tuple[int, ...]) -> Array:
-    if name not in columns:
-        raise ValueError(f"{name}: is missing")
-    try:
-        return unpack(columns[name], dtype, shape)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    indices = column("frame_indices", "<i4", count)
+    boxes = column("box_px", "<f8", count, 4)
+    landmarks = column("landmarks_px", "<f4", count, LANDMARK_COUNT, 2)
+    facts = {name: column(name, "<f8", count) for name in FLOATS if name in columns}
+    flags = {name: column(name, "u1", count) > 0 for name in FLAGS if name in columns}
+    embedding = column("embedding", "<f4", embedding_size) if "embedding" in columns else None
+    own = {"embeddings": (embedding,) * count} if embed_faces and embedding is not None else {}
+    faces = Faces.at(boxes, landmarks, **facts, **flags, **own)
+    return Track(entry.id, entry.shot, indices.tolist(), faces, embedding)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facexcli.faces.select import RULES
+from facexcli.faces.select import RULES, first_shared_frame
 from facexcli.types import Person, Shot, Track
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def check_track(track: Track, document: Document, place: int, shots: Sequence[Sh
     ):
         if said != true:
             raise ValueError(f"{where}.{name}: {said}, but the track has {true}; cut a track with split_at")
-    landmarks = np.stack([face.landmarks_px for face in track.faces])
-    boxes = np.array([face.box_px for face in track.faces])
+    landmarks, boxes = track.faces.landmarks_px, track.faces.box_px
     far_px = _FAR * max(info.display_width_px, info.display_height_px)
-    if max(np.abs(landmarks).max(), np.abs(boxes).max()) > far_px or np.ptp(landmarks, axis=1).min() <= 0:
+    farthest = max(abs(edge) for values in (landmarks, boxes) for edge in (values.min(), values.max()))
+    if farthest > far_px or np.ptp(landmarks, axis=1).min() <= 0:
         raise ValueError(f"arrays.{entry.id}: has a face that cannot be in this picture")
 
 
@@ -136,8 +136,7 @@ def _checked_name(name: str, number: int, where: str) -> str:
 
 
 def _tracks_of(entry: PersonEntry, known: dict[int | str, Track], where: str) -> list[Track]:
-    tracks: dict[int, Track] = {}
-    frames: dict[int, int | str] = {}
+    tracks: dict[int, tuple[int | str, Track]] = {}
     for position, key in enumerate(entry.tracks):
         track = known.get(key)
         if track is None:
@@ -147,10 +146,8 @@ def _tracks_of(entry: PersonEntry, known: dict[int | str, Track], where: str) ->
             raise ValueError(f"{where}[{position}]: there is no track {key}{hint}")
         if track.id in tracks:
             raise ValueError(f"{where}[{position}]: track {key} is there twice")
-        tracks[track.id] = track
-        for index in track.frame_indices:
-            if index in frames:
-                raise ValueError(f"{where}: tracks {frames[index]} and {key} are both in frame {index}: "
-                                 "nobody is there twice")  # fmt: skip
-            frames[index] = key
-    return list(tracks.values())
+        for other, earlier in tracks.values():
+            if (index := first_shared_frame(earlier, track)) is not None:
+                raise ValueError(f"{where}: tracks {other} and {key} are both in frame {index}: nobody is there twice")
+        tracks[track.id] = key, track
+    return [track for _, track in tracks.values()]

@@ -6,6 +6,7 @@ Nothing in a file is believed: it may have been edited, cut off, made for anothe
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -20,10 +21,10 @@ from facexcli.pipeline.analysis_document import (
     PersonEntry,
     TrackEntry,
     check_room,
-    packed_columns,
     unpacked_track,
 )
 from facexcli.pipeline.analysis_edits import check_shots, check_track, people_of, split_tracks
+from facexcli.pipeline.packing import PackedFile
 from facexcli.pipeline.summary import track_facts
 from facexcli.settings import parse_trim
 from facexcli.types import Analysis
@@ -39,11 +40,11 @@ _LARGEST_BYTES = 1 << 30
 
 def save_analysis(analysis: Analysis, path: Path) -> None:
     """Write the analysis, whole or not at all. Raises OutputError."""
-    write_whole(path, document_of(analysis).text())
+    write_whole(path, _document(analysis).texts(analysis.tracks))
 
 
-def document_of(analysis: Analysis) -> Document:
-    """The file of an analysis, as a value."""
+def _document(analysis: Analysis) -> Document:
+    """The plain facts of an analysis."""
     sizes = [len(track.embedding) for track in analysis.tracks if track.embedding is not None]
     return Document(
         media=analysis.media.path.name,
@@ -60,7 +61,6 @@ def document_of(analysis: Analysis) -> Document:
         tracks=[_entry(analysis, track) for track in analysis.tracks],
         shots=[[shot.start, shot.stop] for shot in analysis.shots],
         warnings=list(analysis.warnings),
-        arrays={str(track.id): packed_columns(track) for track in analysis.tracks},
     )
 
 
@@ -76,26 +76,35 @@ def load_analysis(path: Path, media_path: Path) -> Analysis:
     Raises InputError for a file that cannot be read or was made for another media file, UsageError for one that is no
     analysis, is of another version, or contradicts itself; the message names the place.
     """
-    text = _read(path)
-    try:
-        document = _parsed(text)
-        if document.fingerprint != fingerprint(media_path):
-            raise InputError(f"{path} was made for another file than {media_path}: for {document.media!r}",
-                             "run `facex faces --save` on this file")  # fmt: skip
-        check_room(document, len(text))
-        return _analysis(document, media_path)
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}", _HINT) from error
+    with ExitStack() as stack:
+        file = _opened(path, stack)
+        try:
+            document = _parsed(file.text)
+            if document.fingerprint != fingerprint(media_path):
+                raise InputError(f"{path} was made for another file than {media_path}: for {document.media!r}",
+                                 "run `facex faces --save` on this file")  # fmt: skip
+            check_room(document, path.stat().st_size)
+            return _analysis(document, file, media_path)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}", _HINT) from error
+        except OSError as error:
+            raise _unreadable(path, error.strerror) from error
 
 
-def _read(path: Path) -> str:
+def _opened(path: Path, stack: ExitStack) -> PackedFile:
+    """Closed by `stack`. Raises InputError."""
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise InputError(f"{path}: too large for an analysis", _HINT)
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: cannot be read: {reason}", _HINT) from error
+        return PackedFile(stack.enter_context(path.open("rb")))
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "it is not UTF-8 text") from error
+
+
+def _unreadable(path: Path, reason: str | None) -> InputError:
+    return InputError(f"{path}: cannot be read: {reason}", _HINT)
 
 
 def _parsed(text: str) -> Document:
@@ -146,7 +155,7 @@ def _reason(kind: str, message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _analysis(document: Document, media_path: Path) -> Analysis:
+def _analysis(document: Document, file: PackedFile, media_path: Path) -> Analysis:
     """Raises ValueError."""
     info = probe(media_path)
     try:
@@ -160,7 +169,7 @@ def _analysis(document: Document, media_path: Path) -> Analysis:
         if columns is None:
             raise ValueError(f"arrays: those of track {entry.id} are missing")
         try:
-            track = unpacked_track(entry, columns, document.embedding_size, info.kind == "image")
+            track = unpacked_track(entry, columns, file, document.embedding_size, info.kind == "image")
         except ValueError as error:
             raise ValueError(f"arrays.{entry.id}.{error}") from error
         check_track(track, document, place, shots, info)

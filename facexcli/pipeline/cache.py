@@ -39,8 +39,8 @@ _UNFINISHED = ".part.json"
 _STALE_S = 24 * 3600.0
 """An unfinished file that is older than this was left by a process that was killed."""
 CODE = (
-    "types.py", "affine.py", "faces", "geometry", "media", "pipeline/analyse.py", "pipeline/analysis_document.py",
-    "pipeline/analysis_edits.py", "pipeline/analysis_io.py", "pipeline/packing.py",
+    "types.py", "tracks.py", "affine.py", "faces", "geometry", "media", "pipeline/analyse.py",
+    "pipeline/analysis_document.py", "pipeline/analysis_edits.py", "pipeline/analysis_io.py", "pipeline/packing.py",
 )  # fmt: skip
 """The modules that an analysis goes through, and packages of them."""
 _PACKAGES = (

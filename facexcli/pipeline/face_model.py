@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from facexcli.pipeline.painter import CropShape, FacesByFrame, PlacedFace
+    from facexcli.pipeline.painter import CropShape
+    from facexcli.pipeline.placing import FacesByFrame
     from facexcli.types import Array, Crop, MediaInfo
 
 SAMPLES = 28
@@ -115,7 +116,7 @@ def learn_face_models(info: MediaInfo, faces: FacesByFrame, shape: CropShape) ->
 
     Raises as `frames_at` does.
     """
-    wanted = sample_indices(info.path, info, _frames_of(faces))
+    wanted = sample_indices(info.path, info, {own.track.id: own.frame_indices for own in faces.tracks})
     samples: dict[int, list[tuple[Array, Array]]] = {}
     for frame in frames_at(info.path, sorted({index for indices in wanted.values() for index in indices})):
         for placed in faces.get(frame.index, ()):
@@ -125,20 +126,23 @@ def learn_face_models(info: MediaInfo, faces: FacesByFrame, shape: CropShape) ->
     return {track_id: learn_face(views) for track_id, views in samples.items()}
 
 
-def sample_indices(path: Path, info: MediaInfo, frames: Mapping[int, list[int]]) -> dict[int, frozenset[int]]:
-    """Which frames to look at: evenly over a short track; of a long one such that little has to be decoded."""
+def sample_indices(path: Path, info: MediaInfo, frames: Mapping[int, Array]) -> dict[int, frozenset[int]]:
+    """Which frames to look at: evenly over a short track; of a long one such that little has to be decoded.
+
+    frames: by track, int (N,), ascending.
+    """
     is_long = any(len(indices) > SAMPLES * _STRIDE for indices in frames.values())
     table = frame_table(path, info) if is_long and info.kind == "video" else None
-    key_frames = {table.index_of(pts) for pts in table.keyframe_pts} if table else set()
+    key_frames = [index for pts in table.keyframe_pts if (index := table.index_of(pts)) is not None] if table else []
     chosen: dict[int, frozenset[int]] = {}
     for track_id, indices in frames.items():
         if len(indices) < LEAST_SAMPLES:
             continue
         places = _even(len(indices))
         if len(indices) > SAMPLES * _STRIDE:
-            starts = sorted({0, *(place for place, index in enumerate(indices) if index in key_frames)})
+            starts = sorted({0, *np.flatnonzero(np.isin(indices, key_frames)).tolist()})
             places = _bursts([starts[place] for place in _even(len(starts))], len(indices))
-        chosen[track_id] = frozenset(indices[place] for place in places)
+        chosen[track_id] = frozenset(indices[places].tolist())
     return chosen
 
 
@@ -175,13 +179,3 @@ def _thin_plate_map(source_px: Array, destination_px: Array) -> Array:
     """For each pixel of the destination its place in the source, float32 (N, N, 2)."""
     spline = ThinPlate(np.vstack([destination_px, _RIM]), _SMOOTHING)
     return spline.map(np.vstack([source_px, _RIM]), SIDE_PX)
-
-
-def _frames_of(faces: FacesByFrame) -> dict[int, list[int]]:
-    """Ascending frame indices by track id."""
-    found: dict[int, list[int]] = {}
-    for index in sorted(faces):
-        placed: PlacedFace
-        for placed in faces[index]:
-            found.setdefault(placed.track_id, []).append(index)
-    return found

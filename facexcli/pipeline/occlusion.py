@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facexcli.events import Reporter
-    from facexcli.pipeline.painter import CropShape, FacesByFrame
+    from facexcli.pipeline.painter import CropShape
+    from facexcli.pipeline.placing import FacesByFrame
     from facexcli.types import Array, Crop, MediaInfo
 
 

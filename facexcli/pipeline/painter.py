@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from facexcli.affine import transform_points
 from facexcli.faces.align import crop_from_frame, inside_picture, take_crop
 from facexcli.faces.smooth import steady_alignments
 from facexcli.fusion.compose import Look, compose
-from facexcli.fusion.mask import head_mask
 from facexcli.media.crops import put_crop, rgb_crop
 from facexcli.pipeline.batching import in_batches, turns
 from facexcli.pipeline.frugal import Frugal
+from facexcli.pipeline.placing import FacesByFrame, PlacedFace, PlacedTrack
 from facexcli.seeds import noise_key
 from facexcli.types import Crop, EditRequest
 
@@ -31,28 +31,6 @@ if TYPE_CHECKING:
     from facexcli.types import Array, Face, Frame, MediaInfo, TemplateName, Track
 
 _WORKERS, _BATCH_WORKERS = 2, 4
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedFace:
-    """A face of a track, and the steady matrix crop_from_frame, float64 (3, 3), that its crop is cut by.
-
-    strength: 0..1, how much of the new face shows. in_front: the landmarks, float32 (68, 2) in frame pixels, of faces
-    that are nearer to the camera.
-    """
-
-    track_id: int
-    face: Face
-    crop_from_frame: Array
-    strength: float = 1.0
-    in_front: tuple[Array, ...] = ()
-
-    def shown(self, alpha: Array) -> Array:
-        """`alpha`, float32 (S, S) in crop pixels, as far as this face is to be seen."""
-        seen: Array = alpha if self.strength == 1 else alpha * np.float32(self.strength)
-        for landmarks_px in self.in_front:
-            seen = seen * (1 - head_mask(transform_points(self.crop_from_frame, landmarks_px), alpha.shape[0]))
-        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +104,16 @@ class CropShape:
         steadiness: float,
         presences: Mapping[int, Presence] | None = None,
     ) -> FacesByFrame:
-        """Which faces each frame has, small ones first, so that near ones are painted over them.
-
-        A face whose presence (by track; without any it is there in full) has no strength is left out.
-        """
-        frames: FacesByFrame = {}
-        for track in tracks:
-            matrices = steady_alignments(
-                track, self.template, self.size_px, frame_rate, steadiness, self.sample_aspect_ratio
+        """Which faces each frame has. `presences` are by track; without any, each face is there in full."""
+        ratio = self.sample_aspect_ratio
+        return FacesByFrame([
+            PlacedTrack(
+                track,
+                steady_alignments(track, self.template, self.size_px, frame_rate, steadiness, ratio),
+                presences[track.id] if presences else None,
             )
-            presence = presences[track.id] if presences else None
-            for place, (index, face) in enumerate(zip(track.frame_indices, track.faces, strict=True)):
-                placed = PlacedFace(track.id, face, matrices[place])
-                if presence is not None:
-                    strength, in_front = float(presence.strength[place]), presence.in_front[place]
-                    placed = replace(placed, strength=strength, in_front=in_front)
-                if placed.strength > 0:
-                    frames.setdefault(index, []).append(placed)
-        for faces in frames.values():
-            faces.sort(key=lambda placed: placed.face.box_px[3] - placed.face.box_px[1])
-        return frames
+            for track in tracks
+        ])  # fmt: skip
 
     def cut(self, frame: Frame, placed: PlacedFace) -> Crop:
         """The crop of a face."""
@@ -169,9 +137,6 @@ def choose_crop_px(sizes_px: Sequence[int], wanted_px: float) -> int:
     """The smallest size that an engine offers that is at least `wanted_px`, or else its largest."""
     large_enough = [size for size in sorted(sizes_px) if size >= wanted_px]
     return large_enough[0] if large_enough else max(sizes_px)
-
-
-FacesByFrame = dict[int, list[PlacedFace]]
 
 
 @dataclass(slots=True)

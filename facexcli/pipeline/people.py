@@ -24,7 +24,7 @@ from facexcli.pipeline.analysis_io import load_analysis
 from facexcli.pipeline.cache import cached_analysis
 from facexcli.pipeline.painter import choose_crop_px
 from facexcli.pipeline.stills import Still, reference_embedding, still_face
-from facexcli.types import Track
+from facexcli.types import Faces, Track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +161,7 @@ def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, report
     """The tracks of the main person of a portrait. Raises NoFaceError."""
     if info.kind == "image":
         face = still_face(info.path, analyzer, settings.compute.cache_mb, reporter)
-        return [Track(0, 0, (0,), (face,), face.embedding)]
+        return [Track(0, 0, (0,), Faces.of([face]), face.embedding)]
     tracks = select_tracks(_analysed(info, settings, analyzer, reporter, "analyse", ""))
     if not tracks:
         raise NoFaceError(f"{info.path}: no face found in the source")

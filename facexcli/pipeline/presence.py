@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facexcli.faces.tracklet import overlap
+from facexcli.faces.tracklet import overlap, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -127,10 +127,16 @@ def spans_of(frame_indices: Iterable[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Crossing:
-    """One track passes behind another: for each frame the overlap, 0..1, and the face in front."""
+    """One track passes behind another.
+
+    frame_indices: int64 (N,), ascending. overlaps: float64 (N,) in 0..1. landmarks_px: float32 (N, 68, 2), of the face
+    in front.
+    """
 
     behind: int
-    frames: Mapping[int, tuple[float, Face]]
+    frame_indices: Array
+    overlaps: Array
+    landmarks_px: Array
 
 
 def _crossings(tracks: Sequence[Track]) -> list[_Crossing]:
@@ -138,38 +144,44 @@ def _crossings(tracks: Sequence[Track]) -> list[_Crossing]:
     for one, other in combinations(tracks, 2):
         if one.shot != other.shot:
             continue
-        faces = [dict(zip(track.frame_indices, track.faces, strict=True)) for track in (one, other)]
-        shared = {index: overlap(faces[0][index].box_px, faces[1][index].box_px)
-                  for index in sorted(faces[0].keys() & faces[1].keys())}  # fmt: skip
-        for first, last in spans_of(index for index, share in shared.items() if share > _TOUCHING):
-            run = {index: shared[index] for index in range(first, last + 1)}
-            if max(run.values()) < _CROSSING:
+        shared, rows, other_rows = np.intersect1d(
+            one.frame_indices, other.frame_indices, assume_unique=True, return_indices=True
+        )
+        boxes = one.faces.box_px[rows], other.faces.box_px[other_rows]
+        measured = one.faces.measured[rows], other.faces.measured[other_rows]
+        shares = overlaps(*boxes)
+        for first, last in spans_of(shared[shares > _TOUCHING]):
+            run = slice(*np.searchsorted(shared, (first, last + 1)))
+            crossing = np.flatnonzero(shares[run] >= _CROSSING) + run.start
+            if not len(crossing):
                 continue
-            front = _front(faces, [index for index, share in run.items() if share >= _CROSSING])
-            behind = (one, other)[1 - front].id
-            found.append(_Crossing(behind, {index: (share, faces[front][index]) for index, share in run.items()}))
+            seen = [
+                (int(own[crossing].sum()), _widths(box[crossing])) for own, box in zip(measured, boxes, strict=True)
+            ]
+            # The one that was seen in more of the frames is in front; of two that were seen as often, the larger.
+            (front, places), behind = ((one, rows), other) if seen[0] >= seen[1] else ((other, other_rows), one)
+            landmarks_px = front.faces.landmarks_px[places[run]]
+            found.append(_Crossing(behind.id, shared[run], shares[run], landmarks_px))
     return found
 
 
-def _front(faces: Sequence[Mapping[int, Face]], frames: Sequence[int]) -> int:
-    """Which of two: the one that was seen in more of the frames; of two that were seen as often, the larger."""
-
-    def seen(which: int) -> tuple[int, float]:
-        here = [faces[which][index] for index in frames]
-        return sum(face.measured for face in here), sum(face.box_px[2] - face.box_px[0] for face in here)
-
-    return 0 if seen(0) >= seen(1) else 1
+def _widths(box_px: Array) -> float:
+    """The sum over boxes (N, 4)."""
+    return float(sum((box_px[:, 2] - box_px[:, 0]).tolist()))
 
 
 def _behind(track: Track, crossings: Sequence[_Crossing]) -> tuple[Array, tuple[tuple[Array, ...], ...]]:
     """Where the face is hidden, bool (T,), and who is in front of it in each frame."""
-    own = [crossing for crossing in crossings if crossing.behind == track.id]
     hidden = np.zeros(len(track.faces), bool)
-    in_front: list[tuple[Array, ...]] = []
-    for place, (index, face) in enumerate(zip(track.frame_indices, track.faces, strict=True)):
-        covering = [crossing.frames[index] for crossing in own if index in crossing.frames]
-        hidden[place] = any(share > _HIDDEN or (share >= _CROSSING and not face.measured) for share, _ in covering)
-        in_front.append(tuple(other.landmarks_px for _, other in covering))
+    in_front: list[tuple[Array, ...]] = [()] * len(track.faces)
+    for crossing in crossings:
+        if crossing.behind != track.id:
+            continue
+        places = np.searchsorted(track.frame_indices, crossing.frame_indices)
+        unseen = ~track.faces.measured[places]
+        hidden[places] |= (crossing.overlaps > _HIDDEN) | ((crossing.overlaps >= _CROSSING) & unseen)
+        for place, landmarks_px in zip(places.tolist(), crossing.landmarks_px, strict=True):
+            in_front[place] += (landmarks_px,)
     return hidden, tuple(in_front)
 
 
@@ -213,7 +225,7 @@ def _pose_strength(track: Track, reach_deg: tuple[float, float] | None, views: S
     """float64 (T,): 1 near one of the views, 0 beyond their reach, without a corner in between."""
     if reach_deg is None or not views:
         return np.ones(len(track.faces))
-    poses = np.array([(face.yaw_deg, face.pitch_deg) for face in track.faces])
+    poses = np.column_stack([track.faces.yaw_deg, track.faces.pitch_deg])
     known = np.array([(face.yaw_deg, face.pitch_deg) for face in views])
     away = np.linalg.norm((poses[:, None] - known) * (1.0, _PITCH_WEIGHT), axis=2).min(axis=1)
     part = np.clip((reach_deg[1] - away) / (reach_deg[1] - reach_deg[0]), 0, 1)

@@ -12,8 +12,9 @@ from facexcli.media.frames import frame_from_rgb
 from facexcli.media.image import read_image
 from facexcli.media.reader import FrameReader
 from facexcli.memory import give_back_large_blocks
-from facexcli.pipeline.painter import CanvasFace, CropShape, FacesByFrame, Job, Mover, Painted, Painter, PlacedFace
+from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Mover, Painted, Painter
 from facexcli.pipeline.parallel import StageClock, ordered_map
+from facexcli.pipeline.placing import FacesByFrame, PlacedFace
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -61,8 +61,9 @@ if TYPE_CHECKING:
     from facexcli.events import StageName
     from facexcli.faces.base import Analyzer
     from facexcli.pipeline.cast import Role
-    from facexcli.pipeline.painter import FacesByFrame, Job
+    from facexcli.pipeline.painter import Job
     from facexcli.pipeline.parts import Parts
+    from facexcli.pipeline.placing import FacesByFrame
     from facexcli.pipeline.plan import Plan
     from facexcli.pipeline.presence import Presence
     from facexcli.pipeline.stills import Still

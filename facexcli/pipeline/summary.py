@@ -10,9 +10,9 @@ import numpy as np
 from facexcli.faces.select import tracks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from facexcli.types import Analysis, Face, Person, Track
+    from facexcli.types import Analysis, Array, Faces, Person, Track
 
 _ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 
@@ -36,7 +36,6 @@ def summary(analysis: Analysis) -> dict[str, Any]:
 def person_facts(analysis: Analysis, person: Person) -> dict[str, Any]:
     """One person over all their tracks."""
     tracks = tracks_of(analysis, [person])
-    faces = [face for track in tracks for face in track.faces]
     frames = sum(len(track.faces) for track in tracks)
     return {
         "number": person.number,
@@ -46,7 +45,7 @@ def person_facts(analysis: Analysis, person: Person) -> dict[str, Any]:
         "on_screen_s": seconds(analysis, frames),
         "start_s": seconds(analysis, min((track.frame_indices[0] for track in tracks), default=0)),
         "end_s": seconds(analysis, max((track.frame_indices[-1] + 1 for track in tracks), default=0)),
-        **_face_facts(faces),
+        **_face_facts([track.faces for track in tracks]),
     }
 
 
@@ -62,7 +61,7 @@ def track_facts(analysis: Analysis, track: Track) -> dict[str, Any]:
         "last_frame": last,
         "start_s": seconds(analysis, first),
         "end_s": seconds(analysis, last + 1),
-        **_face_facts(track.faces),
+        **_face_facts([track.faces]),
     }
 
 
@@ -71,21 +70,22 @@ def seconds(analysis: Analysis, frames: int) -> float:
     return round(float(frames / (analysis.media.frame_rate or Fraction(25))), 3)
 
 
-def _face_facts(faces: Sequence[Face]) -> dict[str, Any]:
-    """Counts, size and pose range. Of no face at all: counts only."""
+def _face_facts(parts: Sequence[Faces]) -> dict[str, Any]:
+    """Counts, size and pose range over all of them. Of no face at all: counts only."""
     counts = {
-        "frames": len(faces),
-        "measured": sum(face.measured and not face.repaired for face in faces),
-        "interpolated": sum(not face.measured for face in faces),
-        "repaired": sum(face.measured and face.repaired for face in faces),
+        "frames": sum(len(faces) for faces in parts),
+        "measured": sum(int((faces.measured & ~faces.repaired).sum()) for faces in parts),
+        "interpolated": sum(int((~faces.measured).sum()) for faces in parts),
+        "repaired": sum(int((faces.measured & faces.repaired).sum()) for faces in parts),
     }
-    if not faces:
+    if not counts["frames"]:
         return counts
-    heights = [face.box_px[3] - face.box_px[1] for face in faces]
-    ranges = {name: _range(getattr(face, name) for face in faces) for name in _ANGLES}
+    heights = np.concatenate([faces.box_px[:, 3] - faces.box_px[:, 1] for faces in parts])
+    ranges = {name: _range([getattr(faces, name) for faces in parts]) for name in _ANGLES}
     return {**counts, "face_height_px": round(float(np.median(heights)), 1), **ranges}
 
 
-def _range(values: Iterable[float]) -> list[float]:
-    listed = list(values)
-    return [round(float(min(listed)), 1), round(float(max(listed)), 1)]
+def _range(parts: Sequence[Array]) -> list[float]:
+    known = [values for values in parts if len(values)]
+    least, most = min(values.min() for values in known), max(values.max() for values in known)
+    return [round(float(least), 1), round(float(most), 1)]

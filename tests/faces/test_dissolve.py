@@ -67,8 +67,8 @@ def test_no_track_goes_from_one_person_to_another(analyzer: DlibAnalyzer, clip: 
     assert [item.shot for item in tracks] == [0, 1]
     assert starts == [0, tracks[1].frame_indices[0]]
     assert abs(starts[1] - 23) <= 3
-    assert tracks[0].frame_indices == tuple(range(starts[1]))
-    assert tracks[1].frame_indices == tuple(range(starts[1], 50))
+    assert tracks[0].frame_indices == range(starts[1])
+    assert tracks[1].frame_indices == range(starts[1], 50)
     assert len(set(merge_people(tracks).values())) == 2
     (alone,), _ = followed(analyzer, clip(BOB)[:12])
     people = merge_people([*tracks, replace(alone, id=9)])
@@ -82,7 +82,7 @@ def test_light_that_changes_slowly_ends_no_track(analyzer: DlibAnalyzer, clip: C
     lit = faded(frames, dimmed, 12, 15)
     assert crossfades(lit) != []
     (only,), starts = followed(analyzer, lit)
-    assert only.frame_indices == tuple(range(45))
+    assert only.frame_indices == range(45)
     assert starts == [0]
 
 
@@ -111,11 +111,11 @@ def test_motion_blur_does_not_drop_a_face(analyzer: DlibAnalyzer, clip: Clips) -
     for index in range(10, 16):
         frames[index] = cv2.blur(frames[index], (25, 3))
     (only,), _ = followed(analyzer, frames)
-    assert only.frame_indices == tuple(range(30))
+    assert only.frame_indices == range(30)
 
 
 def test_a_head_turned_by_45_degrees_is_kept(analyzer: DlibAnalyzer, clip: Clips) -> None:
     frames = clip("head-pose-face-detection-female.gif")
     (only,), _ = followed(analyzer, frames)
-    assert only.frame_indices == tuple(range(len(frames)))
+    assert only.frame_indices == range(len(frames))
     assert all(face.measured for face in only.faces)

@@ -57,7 +57,7 @@ def assert_same_faces(one: Face, other: Face) -> None:
 
 def test_one_person_is_found_in_every_frame(analysis: Analysis) -> None:
     (track,) = analysis.tracks
-    assert track.frame_indices == tuple(range(analysis.frame_count))
+    assert track.frame_indices == range(analysis.frame_count)
     assert all(abs(face.yaw_deg) < 25 and abs(face.roll_deg) < 15 for face in track.faces)
     (person,) = analysis.people
     assert (person.number, person.name, person.track_ids) == (1, "person 1", (track.id,))

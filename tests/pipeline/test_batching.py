@@ -15,8 +15,9 @@ from facexcli.faces.align import TEMPLATES, crop_from_frame
 from facexcli.fusion.compose import Look
 from facexcli.media.frames import frame_from_rgb
 from facexcli.pipeline.batching import in_batches, turns
-from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter, PlacedFace
+from facexcli.pipeline.painter import CanvasFace, CropShape, Job, Painter
 from facexcli.pipeline.parallel import StageClock
+from facexcli.pipeline.placing import PlacedFace
 from facexcli.pipeline.render import RenderCounts, render
 from facexcli.recipes import recipe_named
 from facexcli.types import EditRequest, Face, Frame, Motion, Patch

@@ -93,7 +93,7 @@ def test_a_frame_is_judged_by_itself(known):
 
 
 def test_few_frames_are_looked_at_and_short_tracks_are_left_alone(known):
-    frames = {1: list(range(75)), 2: list(range(LEAST_SAMPLES - 1)), 3: list(range(20, 20 + LEAST_SAMPLES))}
+    frames = {1: np.arange(75), 2: np.arange(LEAST_SAMPLES - 1), 3: np.arange(20, 20 + LEAST_SAMPLES)}
     chosen = sample_indices(known.info.path, known.info, frames)
     assert len(chosen[1]) == SAMPLES and {min(chosen[1]), max(chosen[1])} == {0, 74}
     assert 2 not in chosen
@@ -106,7 +106,7 @@ def test_of_a_long_track_bursts_after_key_frames_are_looked_at(tmp_path):
     with VideoWriter(path, video, EncodeOptions(preset="ultrafast")) as writer:
         for index in range(620):  # x264 puts a key frame every 250
             writer.write(frame_from_rgb(np.full((48, 64, 3), index % 200, np.uint8), index, index, Fraction(1, 25), 1))
-    indices = sorted(sample_indices(path, probe(path), {0: list(range(620))})[0])
+    indices = sorted(sample_indices(path, probe(path), {0: np.arange(620)})[0])
     assert len(indices) == SAMPLES
     assert {0, 250, 500} <= set(indices)
     assert all(index % 250 < 40 for index in indices)
