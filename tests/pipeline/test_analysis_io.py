@@ -130,8 +130,8 @@ def test_a_track_is_split_and_a_part_given_to_somebody_else(
     alice, bob = found.people
     assert (alice.name, bob.name, bob.number) == ("Alice", "Bob", 7)
     frames = {track.id: track.frame_indices for track in found.tracks}
-    assert [frames[id_] for id_ in alice.track_ids] == [tuple(range(5)), tuple(range(9, 16))]
-    assert [frames[id_] for id_ in bob.track_ids] == [tuple(range(5, 9))]
+    assert [frames[id_] for id_ in alice.track_ids] == [range(5), range(9, 16)]
+    assert [frames[id_] for id_ in bob.track_ids] == [range(5, 9)]
     parts = [face for track in found.tracks for face in track.faces]
     for one, other in zip(analysis.tracks[0].faces, parts, strict=True):
         assert_same_faces(one, other)
