@@ -79,6 +79,6 @@ def test_a_crossfade_between_two_people_is_a_change_of_shots(eval_data: Path, tm
     assert analysis.shots == (Shot(0, middle), Shot(middle, 36))
     assert abs(middle - 16) <= 2
     assert [(track.shot, track.frame_indices) for track in analysis.tracks] == [
-        (0, tuple(range(middle))),
-        (1, tuple(range(middle, 36))),
+        (0, range(middle)),
+        (1, range(middle, 36)),
     ]
