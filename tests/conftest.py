@@ -37,6 +37,12 @@ def eval_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def portrait(eval_data: Path) -> Path:
+    """A still of a person to take the face of."""
+    return eval_data / "london" / "087_neutral.jpg"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that a test finds or makes is kept in the user's own folders."""

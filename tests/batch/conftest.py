@@ -83,16 +83,3 @@ def decoded(path: Path) -> list[tuple[int, str]]:
     with av.open(str(path)) as container:
         return [(frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
                 for frame in container.decode(video=0)]  # fmt: skip
-
-
-class Heard:
-    """Remembers what was told."""
-
-    def __init__(self) -> None:
-        self.events: list[object] = []
-
-    def emit(self, event: object) -> None:
-        self.events.append(event)
-
-    def messages(self) -> str:
-        return "\n".join(getattr(event, "message", "") for event in self.events)

@@ -31,7 +31,8 @@ from facexcli.errors import DeviceError, Interrupted, UsageError
 from facexcli.events import Event, Informed, SilentReporter, StageAdvanced
 from facexcli.pipeline.parts import Segment
 from facexcli.pipeline.render import RenderCounts
-from tests.batch.conftest import FRAMES, Heard, MakePlan, decoded
+from tests.batch.conftest import FRAMES, MakePlan, decoded
+from tests.heard import Heard
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -17,7 +17,8 @@ from facexcli.config import resolve
 from facexcli.errors import DeviceError, InputError, UsageError
 from facexcli.events import StageFinished
 from facexcli.pipeline.parts import Segment
-from tests.batch.conftest import FRAMES, Heard
+from tests.batch.conftest import FRAMES
+from tests.heard import Heard
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,8 @@ from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.kept import KEPT
 from facexcli.pipeline.part_encoder import PartEncoder
 from facexcli.pipeline.run import run
-from tests.batch.conftest import FRAMES, PART, Heard, decoded
+from tests.batch.conftest import FRAMES, PART, decoded
+from tests.heard import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

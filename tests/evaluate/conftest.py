@@ -26,11 +26,6 @@ WriteClip = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def portrait(eval_data: Path) -> Path:
-    return eval_data / "london" / "087_neutral.jpg"
-
-
-@pytest.fixture(scope="session")
 def write_clip(tmp_path_factory: pytest.TempPathFactory) -> WriteClip:
     """Writes pictures without loss; `pts` in 1/1000 s, else at 25 frames a second."""
     folder = tmp_path_factory.mktemp("made")

@@ -14,30 +14,18 @@ import pytest
 from facexcli.errors import InputError, NoFaceError, UsageError
 from facexcli.evaluate.evaluation import Evaluation, evaluate
 from facexcli.evaluate.sightings import UNTRACKED, look, match_by_place, sightings
-from facexcli.events import SilentReporter, Warned
+from facexcli.events import SilentReporter
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.media.image import read_image, write_image
 from facexcli.media.probe import probe
+from tests.heard import Heard
 
 if TYPE_CHECKING:
     from conftest import Swapped, WriteClip
 
-    from facexcli.events import Event
     from facexcli.types import Array
 
 Judge = Callable[[Path], Evaluation]
-
-
-class _Heard:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    @property
-    def warnings(self) -> list[str]:
-        return [event.message for event in self.events if isinstance(event, Warned)]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +77,7 @@ def test_the_series_of_a_person_go_along_with_the_frames(judged: Evaluation) -> 
 
 @pytest.mark.usefixtures("cheap_identity")
 def test_equal_files_have_no_error_and_no_swap(swapped: Swapped, portrait: Path) -> None:
-    heard = _Heard()
+    heard = Heard()
     found = evaluate(swapped.canvas, [portrait], swapped.canvas, reporter=heard)
     assert _value(found, "untouched_psnr") == float("inf")
     assert _value(found, "flicker_ratio") == _value(found, "broad_flicker_ratio") == 1
@@ -98,7 +86,7 @@ def test_equal_files_have_no_error_and_no_swap(swapped: Swapped, portrait: Path)
     assert _value(found, "mouth_correlation") == pytest.approx(1)
     assert _value(found, "swap_rate") == 0
     assert "seam" in found.missing
-    assert any("no face differs" in message for message in heard.warnings)
+    assert any("no face differs" in message for message in heard.warned)
 
 
 @pytest.mark.usefixtures("cheap_identity")
@@ -182,11 +170,11 @@ def test_the_source_is_found_among_others(swapped: Swapped, eval_data: Path, por
     for name in ("087_neutral.jpg", "087_smiling.jpg", "009_neutral.jpg"):
         (tmp_path / name).symlink_to(eval_data / "london" / name)
     (tmp_path / "empty_1.png").write_bytes(b"")
-    heard = _Heard()
+    heard = Heard()
     found = evaluate(swapped.result, [portrait], swapped.canvas, among=tmp_path, reporter=heard)
     assert _value(found, "retrieval_top1") == 1
     assert "3 pictures of 2 people" in found.judge
-    assert any("empty_1.png" in message for message in heard.warnings)
+    assert any("empty_1.png" in message for message in heard.warned)
     assert "same person" in found.judge and "different people" in found.judge
 
 
@@ -197,10 +185,10 @@ def test_several_people_are_judged_by_their_own_sources(
     canvas = write_clip("two", [np.hstack([before, before[:, ::-1]]) for before, _ in pairs])
     # The one on the right is the same woman, mirrored, who was left alone.
     result = write_clip("two_out", [np.hstack([after, before[:, ::-1]]) for before, after in pairs])
-    heard = _Heard()
+    heard = Heard()
     alone = evaluate(result, [portrait], canvas, reporter=heard)
     assert len(alone.people) == 1
-    assert any("not changed, and not judged" in message for message in heard.warnings)
+    assert any("not changed, and not judged" in message for message in heard.warned)
     assert _value(alone, "swap_rate") == 1
     left = alone.people[0].person
     right = "person 2" if left == "person 1" else "person 1"
@@ -314,9 +302,9 @@ def test_nobody_to_judge(portrait: Path, eval_data: Path, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("cheap_identity")
 def test_a_result_of_another_clip_is_doubted(swapped: Swapped, portrait: Path, write_clip: WriteClip) -> None:
     foreign = [np.where(inside, rgb, 255 - rgb) for rgb, inside in zip(swapped.after, swapped.inside, strict=True)]
-    heard = _Heard()
+    heard = Heard()
     evaluate(write_clip("foreign", foreign), [portrait], swapped.canvas, reporter=heard)
-    assert any("was not to be touched differs much" in message for message in heard.warnings)
+    assert any("was not to be touched differs much" in message for message in heard.warned)
 
 
 def test_a_face_that_the_judge_lost_is_looked_for_again(swapped: Swapped) -> None:

@@ -20,11 +20,6 @@ def talking_clip(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return cut(eval_data / "talking" / "grid_brbk7n.mpg", tmp_path_factory.mktemp("clips") / "talking.mkv")
 
 
-@pytest.fixture(scope="session")
-def portrait(eval_data: Path) -> Path:
-    return eval_data / "london" / "087_neutral.jpg"
-
-
 def cut(origin: Path, output: Path) -> Path:
     info = probe(origin)
     with (

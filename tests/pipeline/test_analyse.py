@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facexcli.events import Event, SilentReporter, Warned
+from facexcli.events import SilentReporter
 from facexcli.faces.base import Fit
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.media.frames import frame_from_rgb
@@ -19,6 +19,7 @@ from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.pipeline.analyse import analyse_media
 from facexcli.pipeline.summary import summary
 from facexcli.types import Array, Shot
+from tests.heard import Heard
 
 RATE = Fraction(25)
 
@@ -40,24 +41,15 @@ class _Failing(DlibAnalyzer):
         return Fit(wrong, 0.001)
 
 
-class _Hearing:
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Warned):
-            self.warnings.append(event.message)
-
-
 def test_repairs_are_marked_counted_and_told(talking_clip: Path) -> None:
-    heard = _Hearing()
+    heard = Heard()
     info = probe(talking_clip)
     sound = analyse_media(info, DlibAnalyzer(), 0.0, SilentReporter(), "analyse")
     mended = analyse_media(info, _Failing(9), 0.0, heard, "analyse")
     (track,) = mended.tracks
     (wrong,) = (place for place, face in enumerate(track.faces) if face.repaired)
     assert mended.warnings == ("landmarks that could not be true were repaired from their neighbours: 1 of 16 faces",)
-    assert heard.warnings == [f"{talking_clip}: {mended.warnings[0]}"]
+    assert heard.warned == [f"{talking_clip}: {mended.warnings[0]}"]
     assert summary(mended)["tracks"][0]["repaired"] == 1
     assert sound.warnings == ()
     expected, found = sound.tracks[0].faces[wrong], track.faces[wrong]

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,26 +16,10 @@ import facexcli
 from facexcli.api import analyse
 from facexcli.config import cache_folder
 from facexcli.errors import InputError
-from facexcli.events import Event, Informed, Warned
 from facexcli.pipeline.analysis_io import save_analysis
 from facexcli.pipeline.cache import CODE, analyses_folder, cache_entries, cached_analysis, clear_cache
 from facexcli.types import Analysis
-
-
-@dataclass
-class Recording:
-    events: list[Event] = field(default_factory=list)
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    @property
-    def told(self) -> list[str]:
-        return [event.message for event in self.events if isinstance(event, Informed)]
-
-    @property
-    def warned(self) -> list[str]:
-        return [event.message for event in self.events if isinstance(event, Warned)]
+from tests.heard import Heard
 
 
 class NamedAnalyzer:
@@ -51,15 +35,15 @@ def analysis(portrait: Path) -> Analysis:
     return analyse(portrait)
 
 
-Ask = Callable[..., tuple[bool, Recording]]
+Ask = Callable[..., tuple[bool, Heard]]
 
 
 @pytest.fixture
 def ask(analysis: Analysis) -> Ask:
     """Asks for the analysis; whether it had to be made, and what was told."""
 
-    def get(smooth: float = 0.5, trim: str = "", limit_mb: int = 100, analyzer: str = "dlib") -> tuple[bool, Recording]:
-        made, reporter = [], Recording()
+    def get(smooth: float = 0.5, trim: str = "", limit_mb: int = 100, analyzer: str = "dlib") -> tuple[bool, Heard]:
+        made, reporter = [], Heard()
 
         def make() -> Analysis:
             made.append(1)
@@ -128,7 +112,7 @@ def test_an_error_of_the_analysis_leaves_nothing(analysis: Analysis) -> None:
         raise InputError("broken")
 
     with pytest.raises(InputError, match="broken"):
-        cached_analysis(analysis.media, NamedAnalyzer("dlib"), 0.5, "", 100, Recording(), fail)  # type: ignore[arg-type]
+        cached_analysis(analysis.media, NamedAnalyzer("dlib"), 0.5, "", 100, Heard(), fail)  # type: ignore[arg-type]
     assert cache_entries() == []
 
 

@@ -24,6 +24,7 @@ from facexcli.media.reader import FrameReader
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
 from facexcli.settings import Settings
 from facexcli.types import Array, Frame
+from tests.heard import Heard
 from tests.pipeline.conftest import CLIP_FRAMES, cut
 
 MIN_CHANGE_CODES = 4.0
@@ -248,16 +249,8 @@ def test_an_interrupted_run_leaves_nothing_and_no_thread(talking_clip: Path, por
     assert threading.active_count() == before
 
 
-class _Recording:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-
 def test_stages_are_reported_with_their_counts(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
-    reporter = _Recording()
+    reporter = Heard()
     swap(portrait, talking_clip, tmp_path / "out.mp4", reporter=reporter)
     finished = {event.stage: event.done for event in reporter.events if isinstance(event, StageFinished)}
     assert finished == {"analyse": CLIP_FRAMES, "render": CLIP_FRAMES}

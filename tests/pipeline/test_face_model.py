@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from facexcli.affine import resample
 from facexcli.errors import WeightsError
 from facexcli.evaluate.occluders import FacePlace, occlude
-from facexcli.events import Informed, SilentReporter
+from facexcli.events import SilentReporter
 from facexcli.faces.choose import choose_analyzer
 from facexcli.fusion.mask import face_outline, face_unit_px, fill
 from facexcli.fusion.skin import sample_mask
@@ -28,6 +28,7 @@ from facexcli.pipeline.occlusion import occlusion_model
 from facexcli.pipeline.painter import CropShape
 from facexcli.types import Frame, MediaInfo
 from facexcli.weights.store import Store
+from tests.heard import Heard
 
 
 @dataclass(frozen=True)
@@ -113,19 +114,11 @@ def test_of_a_long_track_bursts_after_key_frames_are_looked_at(tmp_path):
     assert [frame.index for frame in frames_at(path, indices)] == indices
 
 
-class _Heard:
-    def __init__(self):
-        self.messages = []
-
-    def emit(self, event):
-        self.messages += [event.message] if isinstance(event, Informed) else []
-
-
 def test_a_run_says_which_model_it_uses(known, tmp_path, monkeypatch):
     monkeypatch.setenv("FACEX_HOME", str(tmp_path))
-    heard = _Heard()
+    heard = Heard()
     occlusion_model(known.info, known.faces, known.shape, "cpu", heard)
-    assert heard.messages == ["occlusion: a model of colour and motion, learnt from 1 track"]
+    assert heard.told == ["occlusion: a model of colour and motion, learnt from 1 track"]
 
 
 def test_an_installed_network_is_asked_instead(known, tmp_path, monkeypatch):
@@ -141,9 +134,9 @@ def test_an_installed_network_is_asked_instead(known, tmp_path, monkeypatch):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, str(tmp_path / "xseg_1.onnx"))
     (path,) = Store().add("xseg_1", tmp_path / "xseg_1.onnx")
-    heard = _Heard()
+    heard = Heard()
     network = occlusion_model(known.info, known.faces, known.shape, "cpu", heard)
-    assert heard.messages == ["occlusion: xseg_1.onnx, which is installed"]
+    assert heard.told == ["occlusion: xseg_1.onnx, which is installed"]
     crop = known.shape.cut(known.frames[0], known.faces[0][0])
     blue = cv2.resize(crop.rgb[..., 2], (128, 128), interpolation=cv2.INTER_AREA) / 255
     assert np.abs(network.covered(crop) - (1 - blue)).mean() < 0.02

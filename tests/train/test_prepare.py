@@ -15,24 +15,13 @@ pytest.importorskip("diffusers")
 
 from facexcli.engines.facex.config import PRESETS
 from facexcli.errors import InputError
-from facexcli.events import Event, Informed, Warned
 from facexcli.train.analyse import ShardOrder
 from facexcli.train.pairs import split
 from facexcli.train.prepare import in_processes, prepare
 from facexcli.train.shards import PreparedFile, Skipped, read_index
 from facexcli.train.sources import SourceFile, find_sources, fingerprint, held_out
 from facexcli.train.views import TEMPLATES
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def said(self, kind: type) -> str:
-        return "\n".join(event.message for event in self.events if isinstance(event, kind))
+from tests.heard import Heard
 
 
 def test_unreadable_files_are_left_out_and_listed(prepared: Any) -> None:
@@ -45,12 +34,12 @@ def test_unreadable_files_are_left_out_and_listed(prepared: Any) -> None:
 
 
 def test_what_was_prepared_is_used_again_until_something_changes(people: Path, prepared_folder: Path, how: Any) -> None:
-    listener = Listener()
+    heard = Heard()
     before = {path.name: path.stat().st_mtime_ns for path in prepared_folder.iterdir()}
-    prepare(people, prepared_folder, PRESETS["tiny"], how, listener)
+    prepare(people, prepared_folder, PRESETS["tiny"], how, heard)
     assert {path.name: path.stat().st_mtime_ns for path in prepared_folder.iterdir()} == before
-    assert "prepared before" in listener.said(Informed)
-    assert "2 of 7 files are left out" in listener.said(Warned) and "broken.jpg" in listener.said(Warned)
+    assert "prepared before" in "\n".join(heard.told)
+    assert "2 of 7 files are left out" in "\n".join(heard.warned) and "broken.jpg" in "\n".join(heard.warned)
     files = find_sources(people)
     assert fingerprint(files, 1) == fingerprint(files, 1) != fingerprint(files, 2)
     assert fingerprint(files[1:], 1) != fingerprint(files, 1)
@@ -63,7 +52,7 @@ def test_an_interrupted_preparation_goes_on_with_the_shards_that_it_has(
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr("facexcli.train.analyse.views_of", None)  # nothing is analysed
     monkeypatch.setattr("facexcli.train.prepare.ProcessPoolExecutor", _SameProcess)
-    again = prepare(people, tmp_path, PRESETS["tiny"], how, Listener())
+    again = prepare(people, tmp_path, PRESETS["tiny"], how, Heard())
     assert again.index == read_index(prepared_folder)
 
 
@@ -93,7 +82,7 @@ def test_people_are_held_out_as_a_whole_and_always_the_same(prepared: Any, peopl
 def test_folders_without_data_are_told(tmp_path: Path, how: Any) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError):
-            prepare(folder, tmp_path / "out", PRESETS["tiny"], how, Listener())
+            prepare(folder, tmp_path / "out", PRESETS["tiny"], how, Heard())
     (tmp_path / "list.json").write_text("[", "utf-8")
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"list\.json"):

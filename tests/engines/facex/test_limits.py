@@ -21,9 +21,10 @@ from facexcli.engines.facex.engine import FaceXEngine  # noqa: E402
 from facexcli.engines.facex.execution import open_execution  # noqa: E402
 from facexcli.engines.facex.render import FaceXRenderer  # noqa: E402
 from facexcli.errors import DeviceError, WeightsError  # noqa: E402
-from facexcli.events import Event, Warned  # noqa: E402
+from facexcli.events import Warned  # noqa: E402
 from facexcli.recipes import recipe_named  # noqa: E402
 from facexcli.types import Crop, EditRequest  # noqa: E402
+from tests.heard import Heard  # noqa: E402
 
 LARGE = PRESETS["sd15"].model_copy(update={"size_px": 512})
 
@@ -31,14 +32,6 @@ LARGE = PRESETS["sd15"].model_copy(update={"size_px": 512})
 def renderer_of(network: Any, **options: Any) -> FaceXRenderer:
     chosen = EngineOptions(**options)
     return FaceXRenderer(open_execution(network, chosen), chosen)
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
 
 
 @pytest.mark.parametrize("room", [1, 2, 3])

@@ -14,23 +14,15 @@ import pytest
 
 import facexcli
 from facexcli.cli.app import main
-from facexcli.events import StageFinished, StageStarted, Warned
+from facexcli.events import StageFinished, StageStarted
+from tests.heard import Heard
 
 if TYPE_CHECKING:
     from conftest import Swapped
 
-    from facexcli.events import Event
 
 Command = Callable[..., tuple[int, str, str]]
 WriteClip = Callable[..., Path]
-
-
-class _Heard:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
 
 
 @pytest.fixture
@@ -57,7 +49,7 @@ def run_of_part(swapped: Swapped, portrait: Path, tmp_path_factory: pytest.TempP
 
 
 def test_a_part_of_a_clip_is_measured_and_shown(run_of_part: facexcli.RunResult, tmp_path: Path) -> None:
-    heard = _Heard()
+    heard = Heard()
     facexcli.write_report(run_of_part, tmp_path / "part.html", reporter=heard)
     text = (tmp_path / "part.html").read_text("utf-8")
     assert "Not measured" not in text
@@ -72,7 +64,7 @@ def test_a_part_of_a_clip_is_measured_and_shown(run_of_part: facexcli.RunResult,
         "Speed of each stage",
     ):
         assert words in text, words
-    assert not [event for event in heard.events if isinstance(event, Warned)]
+    assert not heard.warned
     started = [event.stage for event in heard.events if isinstance(event, StageStarted)]
     assert started == ["analyse", "analyse-result", "measure", "report"]
     finished = next(event for event in heard.events if isinstance(event, StageFinished) and event.stage == "report")
@@ -83,12 +75,12 @@ def test_a_part_of_a_clip_is_measured_and_shown(run_of_part: facexcli.RunResult,
 
 
 def test_a_result_that_is_gone_has_a_page_that_says_so(run_of_part: facexcli.RunResult, tmp_path: Path) -> None:
-    heard = _Heard()
+    heard = Heard()
     facexcli.write_report(replace(run_of_part, output=tmp_path / "gone.mp4"), tmp_path / "gone.html", reporter=heard)
     text = (tmp_path / "gone.html").read_text("utf-8")
     assert "Not measured: gone.mp4 does not exist" in text
     assert "Time and speed" in text
-    assert [event for event in heard.events if isinstance(event, Warned)]
+    assert heard.warned
 
 
 def test_a_person_whom_only_the_run_knows_by_name_is_measured(facex: Command, swapped: Swapped, portrait: Path) -> None:
