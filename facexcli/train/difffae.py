@@ -13,10 +13,11 @@ from facexcli.diffusion.schedule import TRAIN_TIMESTEPS, SamplingPlan, noise_sch
 from facexcli.engines.difffae.checkpoint import save_network, save_regions
 from facexcli.engines.difffae.denoiser import attention_loss
 from facexcli.engines.difffae.model import DiffFAENetwork, make_codec
-from facexcli.engines.difffae.roles import ROLES, expected_regions, painted_slots
+from facexcli.engines.difffae.roles import painted_slots
 from facexcli.engines.difffae.slots import SlotAutoencoder
 from facexcli.errors import WeightsError
 from facexcli.evaluate.measures import psnr_db
+from facexcli.train.portrait_views import PortraitViews
 from facexcli.train.trainable import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from facexcli.train.trainable import Batch
     from facexcli.types import Array
 
-_VALIDATED = 48
 _SHOWN = 8
 _LEVELS = 4
 
@@ -41,7 +41,7 @@ class RegionTraining:
     def __init__(self, config: DiffFAEConfig, portraits: Portraits, seed: int) -> None:
         torch.manual_seed(seed)
         self.network: nn.Module = SlotAutoencoder(config)
-        self._views = _Views(config, portraits)
+        self._views = PortraitViews(config, portraits)
 
     def batch(self, key: int, size: int) -> Batch:
         rng = np.random.default_rng(key)
@@ -96,7 +96,7 @@ class DiffFAETraining:
             network.codec.load_state_dict(codec.state_dict())
         network.codec.requires_grad_(False)
         self.network: nn.Module = network
-        self._config, self._views = config, _Views(config, portraits)
+        self._config, self._views = config, PortraitViews(config, portraits)
         self._signal = noise_schedule(SamplingPlan(prediction=config.prediction))
 
     def batch(self, key: int, size: int) -> Batch:
@@ -178,63 +178,6 @@ class DiffFAETraining:
         return network.latents.decode(sample(predict, plan, noise))
 
 
-class _Views:
-    """The prepared views as tensors, split into those to learn from and those to judge by."""
-
-    def __init__(self, config: DiffFAEConfig, portraits: Portraits) -> None:
-        self._portraits, self._weight = portraits, config.region_prior
-        self._has_identity = config.identity_width > 0
-        self.train, held = _split(portraits)
-        self.held = held[:: max(1, len(held) // _VALIDATED)][:_VALIDATED]
-        _, first, which, counts = np.unique(portraits.owner, return_index=True, return_inverse=True, return_counts=True)
-        self._first, self._count = first[which], counts[which]
-        if self._weight:
-            regions = [expected_regions(mask, config.grid_px) for mask in portraits.mask]
-            self._regions = torch.from_numpy(np.stack(regions))
-
-    def rgb(self, views: Array) -> Tensor:
-        return _pictures(self._portraits.rgb[views])
-
-    def faces(self, views: Array) -> Tensor:
-        """bool (B, S, S)."""
-        return torch.from_numpy(self._portraits.mask[views])
-
-    def regions(self, views: Array) -> dict[str, Tensor]:
-        """Where parts are expected, (B, 4, g, g), if the configuration wants to know."""
-        return {"regions": self._regions[torch.from_numpy(views)]} if self._weight else {}
-
-    def mates(self, queries: Array, shares: Array) -> Array:
-        """Another view of each person, which one the shares in 0..1 say; the same where there is no other."""
-        first, count = self._first[queries], self._count[queries]
-        step = np.where(count > 1, 1 + np.floor(shares * np.maximum(count - 1, 1)).astype(int), 0)
-        return np.asarray(first + (queries - first + step) % count)
-
-    def pair(self, sources: Array, queries: Array) -> dict[str, Tensor]:
-        """`regions` are the source's; so is the identity."""
-        found = {
-            "source": self.rgb(sources),
-            "query": self.rgb(queries),
-            "rendered": _pictures(self._portraits.rendered[queries]),
-            **self.regions(sources),
-        }
-        if self._has_identity:
-            found["identity"] = torch.from_numpy(self._portraits.identity[sources])
-        return found
-
-    def prior(self, batch: Batch, *masks: Tensor) -> Tensor:
-        """How far slots are from where faces, hair, clothes and backgrounds mostly are: a cross entropy, under the
-        configuration's weight. masks: (B, K, n, n) each; of fewer slots than four nothing is expected."""
-        total = torch.zeros((), device=masks[0].device)
-        if not self._weight or masks[0].shape[1] < len(ROLES):
-            return total
-        wanted = batch["regions"]
-        for each in masks:
-            side = wanted.shape[-1]
-            shares = functional.adaptive_avg_pool2d(each[:, : len(ROLES)], (side, side)).clamp(min=1e-4)
-            total = total - (wanted * shares.log()).sum(dim=1).mean()
-        return self._weight * total
-
-
 def open_codec(config: DiffFAEConfig, folder: Path | None) -> nn.Module | None:
     """The trained autoencoder of a configuration that has one, out of a folder in diffusers' layout; else None.
 
@@ -255,13 +198,6 @@ def open_codec(config: DiffFAEConfig, folder: Path | None) -> nn.Module | None:
     return codec
 
 
-def _split(portraits: Portraits) -> tuple[Array, Array]:
-    """The views to learn from, and those to judge by; all for both where nothing is held out."""
-    held, train = np.flatnonzero(portraits.held_out), np.flatnonzero(~portraits.held_out)
-    everything = np.arange(len(portraits))
-    return (train if len(train) else everything), (held if len(held) else everything)
-
-
 def _shown(views: Array) -> Array:
     """A few of them, far apart: neighbours show the same person."""
     return np.asarray(views[np.linspace(0, len(views) - 1, min(len(views), _SHOWN)).astype(int)])
@@ -269,11 +205,6 @@ def _shown(views: Array) -> Array:
 
 def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
-
-
-def _pictures(rgb: Array) -> Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _bytes(pictures: Tensor) -> Array:
