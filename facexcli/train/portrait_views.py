@@ -58,7 +58,7 @@ class PortraitViews:
         return np.asarray(first + (queries - first + step) % count)
 
     def pair(self, sources: Array, queries: Array) -> dict[str, Tensor]:
-        """`source`, `query` and `rendered` as `rgb` gives them. `regions` are the source's; so is the `identity`, (B, D),
+        """`source`, `query` and `rendered` as `rgb` gives them. `regions` are the source's; so is `identity`, (B, D),
         if the configuration wants it."""
         found = {
             "source": self.rgb(sources),
