@@ -52,10 +52,10 @@ def with_motion(config: FaceXConfig, last: Path | None = None) -> FaceXConfig:
     last: a checkpoint that is gone on with, which knows already; else it is the one that is installed. Raises
     WeightsError for one that cannot be read.
     """
-    if config.perception == "embedded" or config.motion is not None:
+    if config.perception == "embedded" or config.motion != "auto":
         return config
-    known = read_config(last).motion if last is not None else None
-    return FaceXConfig.model_validate({**config.model_dump(), "motion": known or motion_name(config)})
+    named = motion_name(config if last is None else read_config(last))
+    return FaceXConfig.model_validate({**config.model_dump(), "motion": named})
 
 
 def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) -> FaceXNetwork:
@@ -87,4 +87,4 @@ def first_network(config: FaceXConfig, init: Path | None, out: Path, seed: int) 
 
 def _shape_of(config: FaceXConfig) -> FaceXConfig:
     """Without what may be another for the same weights."""
-    return config.model_copy(update={"name": "", "steps": 0, "reference": "cut", "motion": None})
+    return config.model_copy(update={"name": "", "steps": 0, "reference": "cut", "motion": "auto"})

@@ -68,8 +68,8 @@ def _own(state: Mapping[str, Tensor], config: FaceXConfig) -> dict[str, Tensor]:
 def _parsed(path: Path, text: str) -> FaceXConfig:
     try:
         values = json.loads(text)
-        if values.get("perception") == "paper":
-            values.setdefault("motion", "landmarks")  # from before there was a choice
+        if values.get("motion") is None:  # from before there was a choice
+            values["motion"] = "landmarks" if values.get("perception") == "paper" else "auto"
         return FaceXConfig.model_validate(values)
     except (ValidationError, ValueError, AttributeError, UsageError) as error:
         raise WeightsError(f"{path}: its configuration cannot be read", _HINT) from error

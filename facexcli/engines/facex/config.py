@@ -47,7 +47,7 @@ class FaceXConfig(_Part):
     CLIP ViT-L/14 and pretrained face models; `embedded` the stand-ins that come with facex, and a small image encoder
     that is trained along. inpainting: the reference image I_R enters as tokens of the image encoder (the paper), or as
     channels of the UNet's input, beside its mask. motion: with `paper`, whose coefficients it was trained on;
-    None for those that are installed. residual: what the UNet answers is added to I_R, which it then need not hand
+    auto for the best that is installed. residual: what the UNet answers is added to I_R, which it then need not hand
     through its first layer (He et al. 2016); for clean latents alone. identity_spread: tokens that dlib's one
     descriptor becomes. reference: what it was trained to see in the place of a face, see `assemble_reference`.
     """
@@ -59,7 +59,7 @@ class FaceXConfig(_Part):
     latent: Literal["vae", "unshuffle"] = "vae"
     prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     perception: Literal["paper", "embedded"] = "paper"
-    motion: Literal["landmarks", "deep3dfacerecon"] | None = None
+    motion: Literal["auto", "landmarks", "deep3dfacerecon"] = "auto"
     inpainting: Literal["tokens", "channels"] = "tokens"
     encoder_width: int = 1024
     fpn_widths: tuple[int, int] = (512, 256)

@@ -67,7 +67,9 @@ def motion_name(config: FaceXConfig, store: Store | None = None) -> str:
     """Whose coefficients a configuration takes: those it was trained on, else of the network that is installed."""
     if config.perception == "embedded":
         return LandmarkMotion.name
-    return config.motion or (DEEP3D if (store or Store()).installed(DEEP3D) else LandmarkMotion.name)
+    if config.motion != "auto":
+        return config.motion
+    return DEEP3D if (store or Store()).installed(DEEP3D) else LandmarkMotion.name
 
 
 def _motion(config: FaceXConfig, store: Store) -> MotionExtractor:

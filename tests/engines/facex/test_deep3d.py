@@ -201,7 +201,7 @@ def test_what_is_added_is_what_the_engine_takes(weights: Path, tmp_path: Path, m
 def test_a_training_that_goes_on_keeps_to_its_coefficients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "installed", lambda self, name: True)
     sd15 = PRESETS["sd15"]
-    assert with_motion(sd15).motion == NAME and with_motion(PRESETS["tiny"]).motion is None
+    assert with_motion(sd15).motion == NAME and with_motion(PRESETS["tiny"]).motion == "auto"
     begun = sd15.model_copy(update={"motion": "landmarks"}).model_dump_json()
     save_file({}, str(tmp_path / "last.safetensors"), {"format": FORMAT, "version": str(VERSION), "config": begun})
     assert with_motion(sd15, tmp_path / "last.safetensors").motion == "landmarks"
@@ -211,5 +211,5 @@ def test_checkpoints_from_before_there_was_a_choice_keep_to_landmarks(tmp_path: 
     values = PRESETS["sd15"].model_dump(exclude={"motion"})
     text = FaceXConfig.model_validate(values).model_dump_json(exclude={"motion"})
     assert _parsed(tmp_path, text).motion == "landmarks"
-    assert _parsed(tmp_path, PRESETS["sd15"].model_dump_json()).motion is None
+    assert _parsed(tmp_path, PRESETS["sd15"].model_dump_json()).motion == "auto"
     assert _parsed(tmp_path, PRESETS["compact"].model_dump_json(exclude={"motion"})) == PRESETS["compact"]
