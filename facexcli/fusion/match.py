@@ -39,6 +39,8 @@ def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: fl
     """
     size, grid = patch_rgb.shape[1::-1], weight.shape[::-1]
     sigma = max(0.5, sigma_px * grid[0] / size[0])
+    half_size = (size[0] // 2, size[1] // 2)
+    halves = [cv2.resize(picture, half_size, interpolation=cv2.INTER_LINEAR) for picture in (patch_rgb, canvas_rgb)]
     near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + _PRIOR
 
     def log_skin(picture: Array) -> Array:
@@ -48,17 +50,17 @@ def match_light(patch_rgb: Array, canvas_rgb: Array, weight: Array, sigma_px: fl
         mean = light.sum(axis=(0, 1)) / (float(weight.sum()) + 1e-6)
         return np.asarray((cv2.GaussianBlur(light, (0, 0), sigma) + _PRIOR * mean) / near, np.float32)
 
-    patch, canvas = log_skin(patch_rgb), log_skin(canvas_rgb)
+    patch, canvas = (log_skin(half) for half in halves)
     gain = np.exp(np.clip(canvas - patch, *_LOG_GAIN_LIMITS))
     own, wanted = np.exp(patch), np.exp(np.maximum(canvas, patch))
     strength = _strength(own, wanted)
     if not strength.any():
-        return np.asarray(cv2.multiply(patch_rgb, cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR)))
-    half = cv2.resize(patch_rgb, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_LINEAR)
-    factor, offset = _brightened(half, own, wanted, np.minimum(gain, 1) * strength)
-    factor += cv2.resize(gain * (1 - strength), half.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    factor, offset = (cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in (factor, offset))
-    return np.asarray(cv2.add(cv2.multiply(patch_rgb, factor), offset))
+        lit = cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.multiply(patch_rgb, lit, dst=lit))
+    factor, offset = _brightened(halves[0], own, wanted, np.minimum(gain, 1) * strength)
+    factor += cv2.resize(gain * (1 - strength), half_size, interpolation=cv2.INTER_LINEAR)
+    lit, offset = (cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in (factor, offset))
+    return np.asarray(cv2.add(cv2.multiply(patch_rgb, lit, dst=lit), offset, dst=lit))
 
 
 def _strength(own: Array, wanted: Array) -> Array:

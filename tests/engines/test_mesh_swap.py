@@ -107,6 +107,21 @@ def test_closed_eyes_stay_closed_and_open_ones_open(london, talker):
     np.testing.assert_allclose(swapped(state, shut)[middle[1], middle[0]], shut.rgb[middle[1], middle[0]], atol=3)
 
 
+def test_a_drooping_eye_is_mostly_the_canvas_own(london):
+    landmarks = london("009_neutral").landmarks_px
+    usual = eye_opening(landmarks)
+    assert openness(_with_lids_at(landmarks, 0.8), usual) < 0.2
+    assert openness(_with_lids_at(landmarks, 0.96), usual) == 1
+
+
+def _with_lids_at(landmarks: Array, share: float) -> Array:
+    moved = landmarks.copy()
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        middle = (landmarks[upper] + landmarks[lower]) / 2
+        moved[[upper, lower]] = middle + share * (landmarks[[upper, lower]] - middle)
+    return moved
+
+
 def test_an_open_mouth_keeps_the_canvas_teeth(london, talker):
     canvases, motion = talker("grid_lbax4n.mpg")
     state = MeshEngine().prepare([london("033_neutral")], motion)
