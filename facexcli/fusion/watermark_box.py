@@ -61,8 +61,8 @@ def box_in(grid_from_crop: Array, crop_px: tuple[int, int]) -> Box:
     if part is not None:
         return Box(part, BOX_PX)
     box_from_crop = shift(-LEFT, -TOP) @ grid_from_crop
-    # As `affine.resample` does it, but in blocks of whole pixels, which are averaged several times as fast.
-    steps = max(1, int(1 / np.sqrt(abs(np.linalg.det(box_from_crop[:2, :2]))) + 1e-6))
+    # Blocks of half the grid's pixel: of larger ones a warp makes something too soft, and the mark would miss the face.
+    steps = max(1, round(0.5 / np.sqrt(abs(np.linalg.det(box_from_crop[:2, :2])))))
     x0, y0, x1, y1 = crop_box(box_from_crop, BOX_PX, crop_px, margin_px=4 * steps)
     steps = min(steps, x1 - x0, y1 - y0)
     small_px = ((x1 - x0) // steps, (y1 - y0) // steps)
