@@ -49,15 +49,15 @@ def _bench_marks(data: Path, count: int) -> None:
 
     names = ["as made", *(attack.name for attack in ATTACKS)]
     print_result("-log10 of the chance; in brackets: not found; *: the run was read")
-    print_row("face, px", "PSNR, dB", *names)
+    print_row("face, px", "PSNR, dB", "cost, %", *names)
     rows = []
     for row in bench_marks(data, count):
         rows.append(row)
         cells = [f"{row.log10_chance[name]:.1f}{'*' if row.is_read[name] else ''}" for name in names]
         shown = [cell if row.is_found[name] else f"({cell})" for name, cell in zip(names, cells, strict=True)]
-        print_row(f"{row.face_px:.0f}", f"{row.psnr_db:.1f}", *shown, row.name)
-    print_row("found", f"of {len(rows)}", *(sum(row.is_found[name] for row in rows) for name in names))
-    print_row("read", f"of {len(rows)}", *(sum(row.is_read[name] for row in rows) for name in names))
+        print_row(f"{row.face_px:.0f}", f"{row.psnr_db:.1f}", f"{100 * row.cost:.1f}", *shown, row.name)
+    print_row("found", f"of {len(rows)}", "", *(sum(row.is_found[name] for row in rows) for name in names))
+    print_row("read", f"of {len(rows)}", "", *(sum(row.is_read[name] for row in rows) for name in names))
     print_result(f"another key found something, or a wrong run was read: {sum(row.wrong for row in rows)}")
 
 

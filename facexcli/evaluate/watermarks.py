@@ -43,6 +43,7 @@ _OTHER_KEY = b"the key of somebody else"
 _PSNR_RANGE = "0..0.4"
 _UNMARKED_FRAMES = 8
 _LARGEST_PX = 720
+_RENDER_STAGES = ("crop", "engine", "fusion", "paste")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class MarkRow:
         name: task, portrait and clip.
         face_px: the height of its face in the frame.
         psnr_db: of the marked against the unmarked face.
+        cost: time for the mark, as a share of that for the rest of the render: crop, engine, fusion and paste.
         log10_chance: as made, and after each attack, by its name; see `Evidence`.
         is_found, is_read: where the mark was found, and where the right run was named.
         wrong: whether another run was named somewhere, or another key found something.
@@ -82,6 +84,7 @@ class MarkRow:
     name: str
     face_px: float
     psnr_db: float
+    cost: float
     log10_chance: dict[str, float]
     is_found: dict[str, bool]
     is_read: dict[str, bool]
@@ -104,7 +107,7 @@ def bench_marks(data: Path, count: int) -> Iterator[MarkRow]:
 
 def _row(task: str, still: Path, clip: Path, folder: Path, analyzer: Analyzer) -> MarkRow:
     plan = _plan(task, still, clip, folder / "made.mp4")
-    run(plan, overwrite=True)
+    spent_s = run(plan, overwrite=True).stage_s
     found = {"as made": find_watermark(plan.output, analyzer=analyzer)}
     for attack in ATTACKS:
         changed = folder / "changed.mp4"
@@ -116,6 +119,7 @@ def _row(task: str, still: Path, clip: Path, folder: Path, analyzer: Analyzer) -
         name=f"{task} {still.stem.partition('_')[0]} {clip.stem}",
         face_px=face_px,
         psnr_db=psnr_db,
+        cost=spent_s["watermark"] / sum(spent_s[stage] for stage in _RENDER_STAGES),
         log10_chance={name: each.log10_chance for name, each in found.items()},
         is_found={name: each.is_found for name, each in found.items()},
         is_read={name: each.is_read and each.run_id == plan.run_id for name, each in found.items()},
