@@ -70,20 +70,24 @@ def contact_sheet(analysis: Analysis) -> Array:
 
 def _moments(analysis: Analysis, person: Person) -> list[_Moment]:
     """Faces spread evenly over the time in which the person is seen; measured ones where there are some nearby."""
-    seen = [
-        _Moment(index, face)
-        for track in sorted(tracks_of(analysis, [person]), key=lambda track: track.frame_indices[0])
-        for index, face in zip(track.frame_indices, track.faces, strict=True)
-    ]
-    slots = np.array_split(np.arange(len(seen)), min(_FACES, len(seen)))
-    return [seen[_likely(slot, seen)] for slot in slots]
+    tracks = sorted(tracks_of(analysis, [person]), key=lambda track: track.frame_indices[0])
+    measured = np.concatenate([track.faces.measured for track in tracks])
+    ends = np.cumsum([len(track.faces) for track in tracks])
+    moments = []
+    for slot in np.array_split(np.arange(len(measured)), min(_FACES, len(measured))):
+        place = _likely(slot, measured)
+        number = int(np.searchsorted(ends, place, side="right"))
+        track = tracks[number]
+        place -= int(ends[number])  # from the track's end
+        moments.append(_Moment(track.frame_indices[place], track.faces[place]))
+    return moments
 
 
-def _likely(slot: Array, seen: Sequence[_Moment]) -> int:
+def _likely(slot: Array, measured: Array) -> int:
     """The place nearest to the middle of a slot whose face was measured; the middle where none was."""
     middle = int(slot[len(slot) // 2])
-    measured = [int(place) for place in slot if seen[place].face.measured]
-    return min(measured, key=lambda place: abs(place - middle), default=middle)
+    places = slot[measured[slot]]
+    return int(places[np.abs(places - middle).argmin()]) if len(places) else middle
 
 
 def _cut_out(analysis: Analysis, moments: Mapping[int, Sequence[_Moment]]) -> dict[tuple[int, int], Array]:

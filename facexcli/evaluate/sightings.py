@@ -106,14 +106,21 @@ def main_sighting(analysis: Analysis) -> Sighting | None:
 def sighting_of(analysis: Analysis, person: Person) -> Sighting:
     """Where one person is, over all of that person's tracks."""
     rate = analysis.media.frame_rate or 25
-    rows = []
-    for track in tracks_of(analysis, [person]):
-        steady = smooth_track(track, rate, _STEADINESS)
-        for index, face, calm in zip(track.frame_indices, track.faces, steady.faces, strict=True):
-            sure = face.measured and not face.repaired
-            frame = index - first_frame(analysis)
-            rows.append(_Row(frame, face.landmarks_px, calm.landmarks_px, face.measured, sure, track.id))
-    return _sighting(person.name, person.track_ids, rows)
+    tracks = tracks_of(analysis, [person])
+    frames = np.concatenate([np.array(track.frame_indices, np.int64) for track in tracks]) - first_frame(analysis)
+    order = np.argsort(frames, kind="stable")
+    faces = [track.faces for track in tracks]
+    steady = [smooth_track(track, rate, _STEADINESS).faces for track in tracks]
+    return Sighting(
+        name=person.name,
+        track_ids=person.track_ids,
+        frames=frames[order],
+        landmarks_px=np.concatenate([own.landmarks_px for own in faces])[order],
+        steady_px=np.concatenate([own.landmarks_px for own in steady])[order],
+        seen=np.concatenate([own.measured for own in faces])[order],
+        measured=np.concatenate([own.measured & ~own.repaired for own in faces])[order],
+        segment=np.repeat([track.id for track in tracks], [len(own) for own in faces])[order],
+    )
 
 
 def match_by_place(reference: Sequence[Sighting], result: Analysis) -> list[Subject]:

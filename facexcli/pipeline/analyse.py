@@ -80,7 +80,9 @@ def with_poses(track: Track, info: MediaInfo) -> Track:
 
 
 def _square_px(landmarks_px: Array, info: MediaInfo) -> Array:
-    """Landmarks float32 (T, 68, 2) of frame pixels in square ones, a copy."""
+    """Landmarks float32 (T, 68, 2) of frame pixels in square ones; the same where the frame's are square."""
+    if info.display_aspect_ratio == 1:
+        return landmarks_px
     square_px = landmarks_px.copy()
     square_px[..., 0] *= float(info.display_aspect_ratio)
     return square_px

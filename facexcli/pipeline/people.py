@@ -170,10 +170,16 @@ def largest_face(info: MediaInfo, settings: Settings, analyzer: Analyzer, report
 
 def portrait_still(info: MediaInfo, tracks: Sequence[Track]) -> Still:
     """The picture of a portrait; of a video the frame in which the face of `tracks` is turned to the camera most."""
-    faces = [(index, face) for track in tracks for index, face in zip(track.frame_indices, track.faces, strict=True)]
-    index, face = min(faces, key=lambda item: abs(item[1].yaw_deg) + abs(item[1].pitch_deg))
+    best = [(_turns_deg(track.faces).min(), int(_turns_deg(track.faces).argmin())) for track in tracks]
+    (_, place), track = min(zip(best, tracks, strict=True), key=lambda item: item[0][0])
+    index, face = track.frame_indices[place], track.faces[place]
     rgb = read_image(info.path) if info.kind == "image" else read_frames_rgb(info.path, [index])[0]
     return Still(rgb, face, float(info.display_aspect_ratio))
+
+
+def _turns_deg(faces: Faces) -> Array:
+    """How far each face is turned from the camera, float64 (T,)."""
+    return np.asarray(np.abs(faces.yaw_deg) + np.abs(faces.pitch_deg))
 
 
 def crop_px_for(
@@ -188,8 +194,8 @@ def crop_extent_px(track: Track, template: TemplateName, aspect_ratio: float) ->
     """How many frame pixels wide a crop of this track is, at its upper quartile."""
     step = max(1, len(track.faces) // 50)
     scales = [
-        np.sqrt(abs(np.linalg.det(crop_from_frame(face.landmarks_px, template, 1, aspect_ratio)[:2, :2])))
-        for face in track.faces[::step]
+        np.sqrt(abs(np.linalg.det(crop_from_frame(points, template, 1, aspect_ratio)[:2, :2])))
+        for points in track.faces.landmarks_px[::step]
     ]
     return float(1 / np.quantile(scales, 0.25))
 

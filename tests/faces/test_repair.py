@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facexcli import tracks
 from facexcli.faces.repair import repair_track
 from facexcli.faces.shape import MEAN_SHAPE
 from facexcli.faces.tracklet import face_box
@@ -82,6 +83,20 @@ def test_what_cannot_be_true_is_replaced_and_marked(failure: object, frames: lis
         left, given_face = mended.faces[index], given_track.faces[index]
         np.testing.assert_array_equal(left.landmarks_px, given_face.landmarks_px)
         assert replace(left, landmarks_px=given_face.landmarks_px) == given_face
+
+
+@pytest.mark.parametrize("part", [1, 5, 13])
+def test_a_long_track_is_repaired_in_parts_that_do_not_show(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarks = moving_face()
+    for index, failure in {0: missing, 4: shuffled, 5: elsewhere, 12: missing, 13: missing, 26: stretched}.items():
+        landmarks[index] = failure(landmarks[index])
+    track = make_track(landmarks)
+    whole = repair_track(track, 25, misfit)
+    assert repaired(whole) == [0, 4, 5, 12, 13, 26]
+    monkeypatch.setattr(tracks, "_AT_ONCE", part)
+    again = repair_track(track, 25, misfit)
+    for name in ("landmarks_px", "box_px", "repaired"):
+        np.testing.assert_array_equal(getattr(again.faces, name), getattr(whole.faces, name))
 
 
 def test_a_good_track_is_left_as_it_is() -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facexcli import tracks
 from facexcli.affine import transform_points
 from facexcli.evaluate.measures import eye_opening, landmark_error, mouth_opening
 from facexcli.faces.align import crop_from_frame
@@ -38,6 +39,22 @@ def close_eyes(points: Array, amount: float) -> None:
 def noise(frames: int, seed: int = 1) -> Array:
     """The predictor's trembling: about 0.15 per cent of the interocular distance."""
     return np.random.default_rng(seed).normal(0, 0.0015 * 0.588 * WIDTH_PX, (frames, 68, 2))
+
+
+def test_a_long_track_is_smoothed_in_parts_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarks = still_face(40) + noise(40) + 3 * np.sin(np.arange(40) / 5)[:, None, None]
+    track = make_track(landmarks)
+    whole = smooth_track(track, 25, 0.7)
+    crops = steady_alignments(track, "ffhq", 256, 25, 0.7)
+    for part in (1, 9):
+        monkeypatch.setattr(tracks, "_AT_ONCE", part)
+        for reuse in (False, True):
+            given_track = make_track(landmarks)
+            again = smooth_track(given_track, 25, 0.7, reuse=reuse)
+            np.testing.assert_array_equal(again.faces.landmarks_px, whole.faces.landmarks_px)
+            np.testing.assert_array_equal(again.faces.box_px, whole.faces.box_px)
+            assert np.shares_memory(again.faces.landmarks_px, given_track.faces.landmarks_px) == reuse
+        np.testing.assert_array_equal(steady_alignments(track, "ffhq", 256, 25, 0.7), crops)
 
 
 def test_strength_zero_changes_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,16 +11,22 @@ import cv2
 import numpy as np
 import pytest
 
+from facexcli import tracks
 from facexcli.events import SilentReporter
 from facexcli.faces.base import Fit
 from facexcli.faces.dlib_backend import DlibAnalyzer
+from facexcli.faces.history import History, Observation
+from facexcli.faces.shape import MEAN_SHAPE
+from facexcli.faces.tracklet import Tracklet
 from facexcli.media.frames import frame_from_rgb
 from facexcli.media.probe import probe
 from facexcli.media.scan import read_frames_rgb
 from facexcli.media.writer import EncodeOptions, VideoFormat, VideoWriter
-from facexcli.pipeline.analyse import analyse_media
+from facexcli.pipeline import packing
+from facexcli.pipeline.analyse import _finished, analyse_media
+from facexcli.pipeline.analysis_io import load_analysis, save_analysis
 from facexcli.pipeline.summary import summary
-from facexcli.types import Array, Shot
+from facexcli.types import Analysis, Array, Faces, Shot, Track
 from tests.heard import Heard
 
 RATE = Fraction(25)
@@ -74,3 +82,55 @@ def test_a_crossfade_between_two_people_is_a_change_of_shots(eval_data: Path, tm
         (0, range(middle)),
         (1, range(middle, 36)),
     ]
+
+
+class _Tracker:
+    """A tracker that has followed one trembling face."""
+
+    def __init__(self, frames: int) -> None:
+        tremble = np.random.default_rng(5).normal(0, 0.2, (frames, 68, 2))
+        points = (MEAN_SHAPE * 120 + (100, 80) + tremble).astype(np.float32)
+        history = History(Observation(index, face, 0.01) for index, face in enumerate(points))
+        self._tracklet: Tracklet | None = Tracklet(0, 0, points[-1], history)
+
+    def finish(self) -> list[Track]:
+        ended, self._tracklet = self._tracklet, None
+        assert ended is not None
+        return [ended.to_track(0, 10, 1.0)]
+
+
+def _peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_face_takes_less_than_a_kilobyte(talking_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first look to the finished analysis; a part of a track takes more, but tracks have many."""
+    monkeypatch.setattr(tracks, "_AT_ONCE", 16)
+    info = probe(talking_clip)
+
+    def peak(frames: int) -> int:
+        return _peak_bytes(lambda: _finished(_Tracker(frames), info, 0.5))  # type: ignore[arg-type]
+
+    assert (peak(220) - peak(60)) / 160 < 1000
+
+
+def test_reading_and_writing_hold_nothing_twice(
+    talking_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_BLOCK", 1 << 12)
+    info, path = probe(talking_clip), tmp_path / "faces.json"
+    peaks = []
+    for frames in (500, 2500):
+        points = (MEAN_SHAPE * 120 + np.random.default_rng(5).normal(9, 1, (frames, 68, 2))).astype(np.float32)
+        faces = Faces.at(np.tile([9.0, 9, 130, 130], (frames, 1)), points)
+        known = Analysis(info, frames, (Shot(0, frames),), (Track(0, 0, range(frames), faces),), "dlib")
+        written = _peak_bytes(lambda: save_analysis(known, path))  # noqa: B023
+        peaks.append((written, _peak_bytes(lambda: load_analysis(path, talking_clip))))
+    written, read = np.subtract(peaks[1], peaks[0]) / 2000
+    assert written < 60
+    assert read < 700, "610 bytes are what stays"
