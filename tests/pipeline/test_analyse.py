@@ -88,10 +88,12 @@ class _Tracker:
     """A tracker that has followed one trembling face."""
 
     def __init__(self, frames: int) -> None:
-        tremble = np.random.default_rng(5).normal(0, 0.2, (frames, 68, 2))
-        points = (MEAN_SHAPE * 120 + (100, 80) + tremble).astype(np.float32)
-        history = History(Observation(index, face, 0.01) for index, face in enumerate(points))
-        self._tracklet: Tracklet | None = Tracklet(0, 0, points[-1], history)
+        chance = np.random.default_rng(5)
+        history = History(
+            Observation(index, (MEAN_SHAPE * 120 + chance.normal(90, 0.2, (68, 2))).astype(np.float32), 0.01)
+            for index in range(frames)
+        )
+        self._tracklet: Tracklet | None = Tracklet(0, 0, history[-1].landmarks_px, history)
 
     def finish(self) -> list[Track]:
         ended, self._tracklet = self._tracklet, None
