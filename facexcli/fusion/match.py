@@ -11,7 +11,7 @@ _FLOOR = np.float32(2.0 / 255)
 _PRIOR = np.float32(0.08)
 """How much the whole face's ratio weighs beside a neighbourhood that is all skin."""
 _LOG_GAIN_LIMITS = (-2.3, 1.4)
-_STRONG = (1.4, 1.8)
+_STRONG = (1.55, 1.95)
 """Of a ratio times its tint: below the first, it serves for all of a face; from the second on, for skin alone."""
 _WHITE = np.float32(0.97)
 """The brightest that skin is taken for: of white, the odds have no end."""
