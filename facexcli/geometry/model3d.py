@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facexcli.geometry.face_shape import EYES, MEAN_SHAPE, RIGID_WEIGHTS
+from facexcli.tracks import in_parts
 from facexcli.types import LANDMARK_COUNT, Array
 
 if TYPE_CHECKING:
@@ -98,14 +99,14 @@ def fit_poses(landmarks_px: Array, shape: Array = MEAN_SHAPE) -> list[Pose]:
     Gauss-Newton on rotation, scale and translation with Geman-McClure weights, from the orthonormalised affine fit.
     Raises ValueError for another shape of landmarks.
     """
-    landmarks = np.asarray(landmarks_px, np.float64)
+    landmarks = np.asarray(landmarks_px)
     if landmarks.ndim != 3 or landmarks.shape[1:] != (LANDMARK_COUNT, 2):
         raise ValueError(f"landmarks_px must be (T, 68, 2), got {landmarks.shape}")
     # A few hundred at once: each takes 20 kB on the way, and a track may be as long as a film.
     return [
         pose
         for first in range(0, len(landmarks), _AT_ONCE)
-        for pose in _fitted(landmarks[first : first + _AT_ONCE], shape)
+        for pose in _fitted(landmarks[first : first + _AT_ONCE].astype(np.float64), shape)
     ]
 
 
@@ -214,28 +215,59 @@ def neutral_of(motion: Motion) -> NeutralFace:
     pose plays no part. The shape is refined once: poses fitted with the person's own proportions separate better from
     expression.
     """
-    landmarks = np.asarray(motion.landmarks_px, np.float64)
-    shape = MEAN_SHAPE
-    for _ in range(2):
-        poses = fit_poses(landmarks, shape)
-        faces = np.stack([unpose(frame, pose, shape) for frame, pose in zip(landmarks, poses, strict=True)])
-        shape = _resting(faces)
-    openings = np.stack([eye_openings(face) for face in faces])
-    opened = np.quantile(openings, 0.7, axis=0)
-    return NeutralFace(shape, _median_pose(poses), opened, _closed_level(openings, opened))
+    shape = _resting(_unposed(motion.landmarks_px, MEAN_SHAPE), MEAN_SHAPE)
+    seen = _unposed(motion.landmarks_px, shape)
+    shape = _resting(seen, shape)
+    opened = np.quantile(seen.openings, 0.7, axis=0)
+    return NeutralFace(shape, _median_pose(seen), opened, _closed_level(seen.openings, opened))
 
 
-def _resting(faces: Array) -> Array:
-    """The robust rest (68, 3) of unposed faces (T, 68, 3)."""
-    rest = np.median(faces, axis=0)
-    gaps = np.linalg.norm(faces[:, 61:64] - faces[:, 67:64:-1], axis=2).mean(axis=1)
-    closed = gaps <= np.quantile(gaps, 0.25)
+@dataclass(frozen=True, slots=True)
+class _Unposed:
+    """A clip in the face's own frame, 1.2 kB a face. Depth is left out: it is that of the shape.
+
+    points: float64 (T, 68, 2). lip_gaps: (T,). openings: (T, 2), as `eye_openings`. angles_deg: (T, 3). scales: (T,).
+    translations_px: (T, 2).
+    """
+
+    points: Array
+    lip_gaps: Array
+    openings: Array
+    angles_deg: Array
+    scales: Array
+    translations_px: Array
+
+
+def _unposed(landmarks_px: Array, shape: Array) -> _Unposed:
+    count = len(landmarks_px)
+    columns = [np.empty((count, *size)) for size in ((LANDMARK_COUNT, 2), (), (2,), (3,), (), (2,))]
+    for part in in_parts(count):
+        poses = fit_poses(landmarks_px[part], shape)
+        faces = np.stack([unpose(points, pose, shape) for points, pose in zip(landmarks_px[part], poses, strict=True)])
+        found = (
+            faces[..., :2],
+            np.linalg.norm(faces[:, 61:64] - faces[:, 67:64:-1], axis=2).mean(axis=1),
+            [eye_openings(face) for face in faces],
+            [pose.angles_deg for pose in poses],
+            [pose.scale for pose in poses],
+            [pose.translation_px for pose in poses],
+        )
+        for column, values in zip(columns, found, strict=True):
+            column[part] = values
+    return _Unposed(*columns)
+
+
+def _resting(seen: _Unposed, shape: Array) -> Array:
+    """The robust rest (68, 3) of unposed faces."""
+    rest = np.array(shape, np.float64)
+    for landmark in range(LANDMARK_COUNT):  # one after the other: a median copies what it is of
+        rest[landmark, :2] = np.median(seen.points[:, landmark], axis=0)
+    closed = seen.lip_gaps <= np.quantile(seen.lip_gaps, 0.25)
     for part in (slice(3, 14), slice(48, 68)):
-        rest[part] = np.median(faces[closed, part], axis=0)
-    openings = np.stack([eye_openings(face) for face in faces])
-    for eye, opening in zip(EYES, openings.T, strict=True):
-        rest[eye] = np.median(faces[opening >= np.median(opening), eye], axis=0)
-    return np.asarray(rest)
+        rest[part, :2] = np.median(seen.points[closed, part], axis=0)
+    for eye, opening in zip(EYES, seen.openings.T, strict=True):
+        rest[eye, :2] = np.median(seen.points[opening >= np.median(opening), eye], axis=0)
+    return rest
 
 
 def _closed_level(openings: Array, opened: Array) -> Array:
@@ -245,12 +277,10 @@ def _closed_level(openings: Array, opened: Array) -> Array:
     return np.where(least < 0.6 * opened, np.maximum(least, 0.3 * opened), usual)
 
 
-def _median_pose(poses: list[Pose]) -> Pose:
-    yaw, pitch, roll = (
-        float(np.median([getattr(pose, name) for pose in poses])) for name in ("yaw_deg", "pitch_deg", "roll_deg")
-    )
+def _median_pose(seen: _Unposed) -> Pose:
+    yaw, pitch, roll = np.median(seen.angles_deg, axis=0).tolist()
     return Pose(
         rotation_matrix(yaw, pitch, roll),
-        float(np.median([pose.scale for pose in poses])),
-        np.median([pose.translation_px for pose in poses], axis=0),
+        float(np.median(seen.scales)),
+        np.median(seen.translations_px, axis=0),
     )
