@@ -18,7 +18,7 @@ _IRIS_NOISE = 0.02
 """Of the eye's width: how far the measured iris moves in a video of a steady gaze."""
 _FULLY_OPEN, _FULLY_CLOSED = 0.95, 0.75
 """Shares of the usual opening: above the one the eye is the source's, below the other the canvas's, lids and all.
-Landmarks follow a lid that comes down too little; at 0.85 of the usual opening by them, it covers half of the iris."""
+Landmarks follow a drooping lid less than it droops, so the source's eye must begin to give way early."""
 _USUAL_OPENING = 0.28
 
 
