@@ -36,7 +36,7 @@ _JUMP_OVER_STEPS = 3.0
 """A jump is that much faster than the face moves before and after it, so that a head that shakes is none."""
 
 
-def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit) -> Track:
+def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit, *, reuse: bool = False) -> Track:
     """The track with implausible landmarks replaced by the straight line between the good ones before and after.
 
     Implausible are landmarks that are not finite, that for a short time fit a face much worse than in the frames
@@ -47,6 +47,7 @@ def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit) -> 
         track: as it was measured, before smoothing.
         frame_rate: of the video.
         misfit: see `Misfit`; only called with finite landmarks.
+        reuse: write over the landmarks of `track`, which must not be used any more: that takes half the memory.
     Raises:
         ValueError: a track without a single finite face.
     """
@@ -61,7 +62,8 @@ def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit) -> 
     bad |= _jumping(_Bridged(faces.landmarks_px, indices, bad), indices, longest)
     if not bad.any():
         return track
-    landmarks, boxes = faces.landmarks_px.copy(), faces.box_px.copy()
+    landmarks = faces.landmarks_px if reuse else faces.landmarks_px.copy()
+    boxes = faces.box_px.copy()
     landmarks[bad] = _Bridged(faces.landmarks_px, indices, bad).rows
     for place in np.flatnonzero(bad):
         boxes[place] = _box_for(faces.box_px[place], landmarks[place])

@@ -155,7 +155,7 @@ def _finished(tracker: FaceTracker, info: MediaInfo, smooth: float) -> tuple[Tra
     rate = info.frame_rate or 25
     tracks = tracker.finish()
     for number, track in enumerate(tracks):
-        sound = repair_track(track, rate, lambda faces: _misfits(faces, info))
+        sound = repair_track(track, rate, lambda faces: _misfits(faces, info), reuse=True)
         tracks[number] = with_poses(smooth_track(sound, rate, smooth, reuse=True), info)
     return tuple(tracks)
 

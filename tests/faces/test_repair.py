@@ -94,9 +94,11 @@ def test_a_long_track_is_repaired_in_parts_that_do_not_show(part: int, monkeypat
     whole = repair_track(track, 25, misfit)
     assert repaired(whole) == [0, 4, 5, 12, 13, 26]
     monkeypatch.setattr(tracks, "_AT_ONCE", part)
-    again = repair_track(track, 25, misfit)
-    for name in ("landmarks_px", "box_px", "repaired"):
-        np.testing.assert_array_equal(getattr(again.faces, name), getattr(whole.faces, name))
+    for reuse in (False, True):
+        again = repair_track(track, 25, misfit, reuse=reuse)
+        assert np.shares_memory(again.faces.landmarks_px, track.faces.landmarks_px) == reuse
+        for name in ("landmarks_px", "box_px", "repaired"):
+            np.testing.assert_array_equal(getattr(again.faces, name), getattr(whole.faces, name))
 
 
 def test_a_good_track_is_left_as_it_is() -> None:
