@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 # The same examples in every run, however slow the machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -20,6 +21,9 @@ settings.load_profile("repeatable")
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+SmallStill = Callable[[str], Path]
+STILL_PX = 500
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,9 +42,24 @@ def eval_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def portrait(eval_data: Path) -> Path:
+def small_still(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallStill:
+    """small_still("087_neutral") is that portrait of 500 x 500 pixels: a face is found in it five times as fast."""
+    folder = tmp_path_factory.mktemp("stills")
+
+    def made(name: str) -> Path:
+        path = folder / f"{name}.png"
+        if not path.exists():
+            with Image.open(eval_data / "london" / f"{name}.jpg") as picture:
+                picture.convert("RGB").resize((STILL_PX, STILL_PX), Image.Resampling.BOX).save(path)
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def portrait(small_still: SmallStill) -> Path:
     """A still of a person to take the face of."""
-    return eval_data / "london" / "087_neutral.jpg"
+    return small_still("087_neutral")
 
 
 @pytest.fixture(scope="session", autouse=True)

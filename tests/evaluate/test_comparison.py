@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -36,21 +37,24 @@ from facexcli.media.image import write_image
 from facexcli.settings import Settings
 from facexcli.types import Array
 
+if TYPE_CHECKING:
+    from tests.conftest import SmallStill
+
 
 @pytest.fixture(scope="module")
-def compared(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[SetResult]:
+def compared(eval_data: Path, small_still: SmallStill, tmp_path_factory: pytest.TempPathFactory) -> list[SetResult]:
     """One person's own face by two engines, and a few frames of a clip by one."""
-    folder, london = tmp_path_factory.mktemp("compared"), eval_data / "london"
+    folder = tmp_path_factory.mktemp("compared")
     sides, _ = contestants(["mesh", "unchanged"], [], Settings())
-    clip = Pair(london / "009_neutral.jpg", eval_data / "talking" / "grid_sbia1a.mpg", range(20, 31))
+    clip = Pair(small_still("009_neutral"), eval_data / "talking" / "grid_sbia1a.mpg", range(20, 31))
     return [
-        *compare(sides, {"self-swap": [own_face(london)]}, folder, SilentReporter()),
+        *compare(sides, {"self-swap": [own_face(small_still)]}, folder, SilentReporter()),
         *compare(sides[1:], {"talking": [clip]}, folder, SilentReporter()),
     ]
 
 
-def own_face(london: Path) -> Pair:
-    return Pair(london / "087_smiling.jpg", london / "087_neutral.jpg")
+def own_face(small_still: SmallStill) -> Pair:
+    return Pair(small_still("087_smiling"), small_still("087_neutral"))
 
 
 def test_the_engine_that_changes_nothing_is_found_to_change_nothing(compared: list[SetResult]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from conftest import Swapped, WriteClip
 
     from facexcli.types import Array
+    from tests.conftest import SmallStill
 
 Judge = Callable[[Path], Evaluation]
 
@@ -160,15 +161,17 @@ def test_a_face_that_freezes_loses_its_expression(
     assert _value(found, "mouth_correlation") < 0.3 < 0.8 < _value(judged, "mouth_correlation")
 
 
-def test_the_wrong_person_is_far_from_the_source(swapped: Swapped, eval_data: Path, judged: Evaluation) -> None:
-    other = evaluate(swapped.result, [eval_data / "london" / "009_neutral.jpg"], swapped.canvas)
+def test_the_wrong_person_is_far_from_the_source(swapped: Swapped, small_still: SmallStill, judged: Evaluation) -> None:
+    other = evaluate(swapped.result, [small_still("009_neutral")], swapped.canvas)
     assert _value(other, "identity_distance") > _value(judged, "identity_distance") + 0.2
     assert _value(other, "identity_similarity") < _value(judged, "identity_similarity") - 0.05
 
 
-def test_the_source_is_found_among_others(swapped: Swapped, eval_data: Path, portrait: Path, tmp_path: Path) -> None:
-    for name in ("087_neutral.jpg", "087_smiling.jpg", "009_neutral.jpg"):
-        (tmp_path / name).symlink_to(eval_data / "london" / name)
+def test_the_source_is_found_among_others(
+    swapped: Swapped, small_still: SmallStill, portrait: Path, tmp_path: Path
+) -> None:
+    for name in ("087_neutral", "087_smiling", "009_neutral"):
+        (tmp_path / f"{name}.png").symlink_to(small_still(name))
     (tmp_path / "empty_1.png").write_bytes(b"")
     heard = Heard()
     found = evaluate(swapped.result, [portrait], swapped.canvas, among=tmp_path, reporter=heard)
@@ -226,8 +229,8 @@ def test_a_reenactment_is_compared_with_what_drove_it(swapped: Swapped) -> None:
 
 
 @pytest.mark.usefixtures("cheap_identity")
-def test_a_picture(portrait: Path, eval_data: Path, tmp_path: Path) -> None:
-    canvas = eval_data / "london" / "009_smiling.jpg"
+def test_a_picture(portrait: Path, small_still: SmallStill, tmp_path: Path) -> None:
+    canvas = small_still("009_smiling")
     rgb, other = read_image(canvas), read_image(portrait)
     pasted = rgb.copy()
     size = rgb.shape[0]

@@ -38,14 +38,6 @@ def with_flags(**flags: object) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def portrait(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Somebody else's still, small enough to be looked at quickly."""
-    path = tmp_path_factory.mktemp("portrait") / "087.png"
-    Image.open(eval_data / "london" / "087_neutral.jpg").resize((500, 500)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def pictures(talking_clip: Path) -> list[Array]:
     """The first frames of a talker, uint8 (H, W, 3)."""
     with FrameReader(talking_clip, probe(talking_clip), stop=FRAMES) as reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from facexcli.pipeline.run import RunResult
 from facexcli.pipeline.verification import verify
 from facexcli.pipeline.watermark import find_watermark, watermark_key
 from facexcli.settings import ProvenanceSettings, Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import SmallStill
 
 OWN_KEY = b"nobody else has this secret"
 
@@ -40,11 +44,11 @@ def encoded_again(origin: Path, output: Path, crf: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def marked(eval_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+def marked(eval_data: Path, small_still: SmallStill, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """A swap of 24 frames, marked with everybody's key."""
     output = tmp_path_factory.mktemp("marked") / "out.mp4"
     target = eval_data / "talking" / "grid_swiz3n.mpg"
-    return swap(eval_data / "london" / "011_neutral.jpg", target, output, settings=with_flags(trim="#0..#24"))
+    return swap(small_still("011_neutral"), target, output, settings=with_flags(trim="#0..#24"))
 
 
 def test_a_mark_is_found_where_the_manifest_is_lost(marked: RunResult, tmp_path: Path) -> None:
@@ -71,11 +75,11 @@ def test_a_video_without_a_mark_has_none(talking_clip: Path) -> None:
     assert not find_watermark(talking_clip).is_found
 
 
-def test_a_picture_has_a_mark_unless_nobody_wants_one(portrait: Path, eval_data: Path, tmp_path: Path) -> None:
+def test_a_picture_has_a_mark_unless_nobody_wants_one(portrait: Path, small_still: SmallStill, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(OWN_KEY + b"\n")
     secret.chmod(0o600)
-    source = eval_data / "london" / "011_neutral.jpg"
+    source = small_still("011_neutral")
     results = {}
     for name, flags in {
         "own": {"watermark_key": secret},
