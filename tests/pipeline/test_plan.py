@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from facexcli.pipeline.plan import Plan
 from facexcli.pipeline.planning import plan_reenact, plan_swap
 from facexcli.pipeline.run import run
 from facexcli.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import SmallStill
 
 
 def test_a_plan_survives_json(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
@@ -34,11 +38,11 @@ def test_a_file_that_is_no_plan_is_a_usage_error(text: str, tmp_path: Path) -> N
         Plan.load(file)
 
 
-def test_a_changed_input_is_noticed(talking_clip: Path, portrait: Path, tmp_path: Path) -> None:
-    source = tmp_path / "source.jpg"
-    shutil.copy(portrait, source)
+def test_a_changed_input_is_noticed(talking_clip: Path, small_still: SmallStill, tmp_path: Path) -> None:
+    source = tmp_path / "source.png"
+    shutil.copy(small_still("087_neutral"), source)
     plan = plan_swap([source], talking_clip, tmp_path / "out.mkv", Settings())
-    source.write_bytes(portrait.with_name("009_neutral.jpg").read_bytes())
+    source.write_bytes(small_still("009_neutral").read_bytes())
     with pytest.raises(InputError, match="changed since"):
         run(plan)
     assert not (tmp_path / "out.mkv").exists()
