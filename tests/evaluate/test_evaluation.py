@@ -158,7 +158,7 @@ def test_a_face_that_freezes_loses_its_expression(
     frozen = _spoilt(swapped, lambda index, rgb: swapped.after[0].astype(np.float32))
     found = judge(write_clip("frozen", frozen))
     assert _value(found, "expression_error") > 1.3 * _value(judged, "expression_error")
-    assert _value(found, "mouth_correlation") < 0.3 < 0.8 < _value(judged, "mouth_correlation")
+    assert _value(found, "mouth_correlation") < 0.3 < 0.6 < _value(judged, "mouth_correlation")
 
 
 def test_the_wrong_person_is_far_from_the_source(swapped: Swapped, small_still: SmallStill, judged: Evaluation) -> None:
