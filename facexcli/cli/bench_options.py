@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from facexcli.cli.console import print_result
 
+if TYPE_CHECKING:
+    from facexcli.settings import Settings
+
 DataOption = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="folder with talking/ and london/", envvar="FACEX_TEST_DATA")
 ]
 KeepOption = Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="keep the results in this folder")]
+WatermarkOption = Annotated[
+    Literal["on", "off"],
+    typer.Option("--watermark", metavar="on|off", help="hide the run's number in the faces, as a run does"),
+]
 DATA = Path("../shared/data/eval")
 
 
@@ -21,6 +28,13 @@ def made_folder(folder: Path | None) -> Path | None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def settings_with(watermark: Literal["on", "off"]) -> Settings:
+    """The settings of a run that was told nothing else."""
+    from facexcli.settings import ProvenanceSettings, Settings
+
+    return Settings(provenance=ProvenanceSettings(watermark=watermark))
 
 
 def print_row(*cells: Any) -> None:

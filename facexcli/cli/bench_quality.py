@@ -5,28 +5,35 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from facexcli.cli.bench_options import DATA, DataOption, KeepOption, made_folder, print_row
+from facexcli.cli.bench_options import (
+    DATA,
+    DataOption,
+    KeepOption,
+    WatermarkOption,
+    made_folder,
+    print_row,
+    settings_with,
+)
 from facexcli.cli.console import print_result
 
 if TYPE_CHECKING:
     from facexcli.evaluate.quality import ReenactQuality
 
 
-def bench_swap(data: DataOption = DATA, keep: KeepOption = None) -> None:
+def bench_swap(data: DataOption = DATA, keep: KeepOption = None, watermark: WatermarkOption = "on") -> None:
     """Swap four people into six talking clips, and judge every frame.
 
     Example:
       facex bench swap --data ../shared/data/eval --keep swaps
     """
     from facexcli.evaluate import bench
-    from facexcli.settings import Settings
 
     print_row("clip, only re-encoded", "eyes", "mouth")
     for clip, eyes, mouth in bench.bench_judge(data):
         print_row(clip, eyes, mouth)
     print_row("source", "target", "found", "d(source)", "d(canvas)", "deviation", "landmarks", "eyes", "mouth")
     rows = []
-    for row in bench.bench_swap(data, Settings(), made_folder(keep)):
+    for row in bench.bench_swap(data, settings_with(watermark), made_folder(keep)):
         q = row.quality
         rows.append(q)
         print_row(row.source, row.target, f"{q.found_share:.0%}", q.distance_to_source, q.distance_to_canvas,
@@ -39,19 +46,18 @@ def bench_swap(data: DataOption = DATA, keep: KeepOption = None) -> None:
     )
 
 
-def bench_reenact(data: DataOption = DATA, keep: KeepOption = None) -> None:
+def bench_reenact(data: DataOption = DATA, keep: KeepOption = None, watermark: WatermarkOption = "on") -> None:
     """Drive two portraits with six talking and two head-pose clips, and judge every frame.
 
     Example:
       facex bench reenact --data ../shared/data/eval --keep reenacts
     """
     from facexcli.evaluate import bench
-    from facexcli.settings import Settings
 
     print_row("source", "driving", "found", "d(source)", "mouth", "eyes", "yaw", "pitch", "roll", "(range, degrees)")
     talking: list[ReenactQuality] = []
     turning: list[ReenactQuality] = []
-    for row in bench.bench_reenact(data, Settings(), made_folder(keep)):
+    for row in bench.bench_reenact(data, settings_with(watermark), made_folder(keep)):
         q = row.quality
         (turning if row.driving.startswith("head-pose") else talking).append(q)
         ranges = f"{q.yaw_range_deg:.0f} {q.pitch_range_deg:.0f} {q.roll_range_deg:.0f}"
