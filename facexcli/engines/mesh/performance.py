@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.signal import savgol_filter
@@ -20,6 +20,7 @@ from facexcli.geometry.model3d import (
     neutral_of,
     unpose,
 )
+from facexcli.tracks import in_parts
 
 if TYPE_CHECKING:
     from facexcli.types import Array, Motion
@@ -58,21 +59,53 @@ STILL = Gesture(np.zeros(3), np.zeros(2), 1.0, np.zeros((10, 2)), 0.0, RESTING_L
 """The gesture of a face at rest."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gestures:
+    """The gestures of T frames as columns, 0.3 kB a frame; an item is a `Gesture`.
+
+    turns_deg (T, 3), shifts (T, 2), zooms (T,), brows (T, 10, 2), jaws (T,), lids (T, 2): float64, as in `Gesture`.
+    lips: float64 (T, 8) of `measure_lips`, and resting_lips (8,); mouth_width: of the resting mouth.
+    """
+
+    turns_deg: Array
+    shifts: Array
+    zooms: Array
+    brows: Array
+    jaws: Array
+    lids: Array
+    lips: Array
+    resting_lips: Array
+    mouth_width: float
+
+    def __len__(self) -> int:
+        return len(self.zooms)
+
+    def __getitem__(self, row: int) -> Gesture:
+        return Gesture(
+            self.turns_deg[row], self.shifts[row], float(self.zooms[row]), self.brows[row], float(self.jaws[row]),
+            lip_motion(self.lips[row], self.resting_lips, self.mouth_width), self.lids[row],
+        )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Performance:
     """The gestures of a clip. frame_indices: int64 (T,), ascending; neutral: the driver's resting face."""
 
     neutral: NeutralFace
     frame_indices: Array
-    gestures: tuple[Gesture, ...]
+    gestures: Gestures
 
     def at(self, frame_index: int) -> Gesture:
         """The gesture of a frame; of the nearest one where the track has a gap."""
+        return self.gestures[self.row_of(frame_index)]
+
+    def row_of(self, frame_index: int) -> int:
+        """Which of the gestures is that of a frame."""
         after = int(np.searchsorted(self.frame_indices, frame_index))
         before = max(after - 1, 0)
         after = min(after, len(self.frame_indices) - 1)
         gaps = abs(int(self.frame_indices[before]) - frame_index), abs(int(self.frame_indices[after]) - frame_index)
-        return self.gestures[before if gaps[0] < gaps[1] else after]
+        return before if gaps[0] < gaps[1] else after
 
 
 def perform(motion: Motion) -> Performance:
@@ -91,50 +124,71 @@ def gesture_of_still(landmarks_px: Array) -> Gesture:
     return replace(_gestures(landmarks_px[None], mean)[0], shift=np.zeros(2))
 
 
-def _gestures(landmarks_px: Array, neutral: NeutralFace) -> tuple[Gesture, ...]:
-    poses = fit_poses(landmarks_px, neutral.points)
-    rest = neutral.pose
-    turns = _smooth(np.array([pose.angles_deg for pose in poses]) - rest.angles_deg, _HEAD_WINDOW)
-    shifts = _smooth(np.stack([(centre_px(pose) - centre_px(rest)) / rest.scale for pose in poses]), _HEAD_WINDOW)
-    zooms = _smooth(np.array([[pose.scale / rest.scale] for pose in poses]), _HEAD_WINDOW)[:, 0]
-
-    faces = np.stack([unpose(frame, pose, neutral.points) for frame, pose in zip(landmarks_px, poses, strict=True)])
-    # Seen from the side, a landmark's motion is mostly error: expressions fade to rest there.
-    trust = np.array([np.clip((pose.rotation[2, 2] - 0.75) / 0.17, 0, 1) for pose in poses])
-    offsets = (trust[:, None, None] * (faces - neutral.points))[..., :2]
-    offsets = _smooth(offsets.reshape(len(faces), -1), _FACE_WINDOW).reshape(-1, 68, 2)
-    jaws = offsets[:, [7, 8, 9], 1].mean(axis=1)
-    lids, lips = _lids(faces, neutral), _lips(faces, neutral.points, trust)
-    return tuple(
-        Gesture(turn, shift, float(zoom), brow, float(jaw), lip, lid)
-        for turn, shift, zoom, brow, jaw, lip, lid in zip(
-            turns, shifts, zooms, _brows(offsets), jaws, lips, lids, strict=True
-        )
+def _gestures(landmarks_px: Array, neutral: NeutralFace) -> Gestures:
+    seen = _Seen.of(len(landmarks_px))
+    for part in in_parts(len(landmarks_px)):
+        seen.look(part, landmarks_px[part], neutral)
+    trust = seen.trust[:, None]
+    # The gap follows each frame, for speech is fast; what goes with it is smoothed.
+    gaps, resting_lips = seen.lips[:, 4].copy(), measure_lips(neutral.points)
+    lips = _smooth(resting_lips + trust * (seen.lips - resting_lips), _SPEECH_WINDOW)
+    lips[:, 4] = gaps
+    resting_lips[4] = min(float(np.quantile(gaps, 0.05)), _SHUT_GAP)
+    return Gestures(
+        turns_deg=_smooth(seen.turns_deg, _HEAD_WINDOW),
+        shifts=_smooth(seen.shifts, _HEAD_WINDOW),
+        zooms=_smooth(seen.zooms[:, None], _HEAD_WINDOW)[:, 0],
+        brows=_brows(_smooth(trust * seen.brows, _FACE_WINDOW)),
+        jaws=_smooth(trust * seen.jaws[:, None], _FACE_WINDOW)[:, 0],
+        # They follow each frame: a blink is too short to smooth. Both lids move together; the mean of the two has half
+        # the noise, and a wink still shows.
+        lids=0.7 * seen.lids.mean(axis=1, keepdims=True) + 0.3 * seen.lids,
+        lips=lips,
+        resting_lips=resting_lips,
+        mouth_width=mouth_width(neutral.points),
     )
 
 
-def _lids(faces: Array, neutral: NeutralFace) -> Array:
-    """Openings (T, 2) of the eyes, 1 open and 0 shut. They follow each frame: a blink is too short to smooth."""
-    opened, closed = neutral.eye_opening_open, neutral.eye_opening_closed
-    lids = np.stack([(eye_openings(face) - closed) / (opened - closed) for face in faces])
-    # Both lids move together; the mean of the two has half the noise, and a wink still shows.
-    return np.asarray(0.7 * lids.mean(axis=1, keepdims=True) + 0.3 * lids)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What is seen in each of T frames, not smoothed. trust: float64 (T,), 0..1; brows: (T, 20), jaws: (T,), offsets
+    from the resting face; lids: (T, 2), 1 open and 0 shut; the rest as in `Gestures`."""
 
+    turns_deg: Array
+    shifts: Array
+    zooms: Array
+    trust: Array
+    brows: Array
+    jaws: Array
+    lids: Array
+    lips: Array
 
-def _lips(faces: Array, neutral: Array, trust: Array) -> list[LipMotion]:
-    """The lips of each frame. The gap follows each frame, for speech is fast; what goes with it is smoothed."""
-    measures = np.stack([measure_lips(face) for face in faces])
-    gaps = measures[:, 4].copy()
-    rest = measure_lips(neutral)
-    measures = _smooth(rest + trust[:, None] * (measures - rest), _SPEECH_WINDOW)
-    measures[:, 4] = gaps
-    rest[4] = min(float(np.quantile(gaps, 0.05)), _SHUT_GAP)
-    return [lip_motion(frame, rest, mouth_width(neutral)) for frame in measures]
+    @classmethod
+    def of(cls, count: int) -> Self:
+        return cls(*(np.empty((count, *size)) for size in ((3,), (2,), (), (), (20,), (), (2,), (8,))))
+
+    def look(self, part: slice, landmarks_px: Array, neutral: NeutralFace) -> None:
+        """Fill in the frames `part`, of which the landmarks (t, 68, 2) are given."""
+        rest, poses = neutral.pose, fit_poses(landmarks_px, neutral.points)
+        faces = np.stack(
+            [unpose(points, pose, neutral.points) for points, pose in zip(landmarks_px, poses, strict=True)]
+        )
+        offsets = (faces - neutral.points)[..., :2]
+        opened, closed = neutral.eye_opening_open, neutral.eye_opening_closed
+        self.turns_deg[part] = [pose.angles_deg - rest.angles_deg for pose in poses]
+        self.shifts[part] = [(centre_px(pose) - centre_px(rest)) / rest.scale for pose in poses]
+        self.zooms[part] = [pose.scale / rest.scale for pose in poses]
+        # Seen from the side, a landmark's motion is mostly error: expressions fade to rest there.
+        self.trust[part] = [np.clip((pose.rotation[2, 2] - 0.75) / 0.17, 0, 1) for pose in poses]
+        self.brows[part] = offsets[:, BROWS].reshape(len(faces), -1)
+        self.jaws[part] = offsets[:, [7, 8, 9], 1].mean(axis=1)
+        self.lids[part] = [(eye_openings(face) - closed) / (opened - closed) for face in faces]
+        self.lips[part] = [measure_lips(face) for face in faces]
 
 
 def _brows(offsets: Array) -> Array:
-    """Offsets (T, 10, 2) of brows that move as two wholes rather than as ten noisy points."""
-    brows = offsets[:, BROWS].reshape(len(offsets), 2, 5, 2)
+    """Offsets (T, 10, 2), out of (T, 20), of brows that move as two wholes rather than as ten noisy points."""
+    brows = offsets.reshape(len(offsets), 2, 5, 2)
     whole = brows.mean(axis=2, keepdims=True)
     share = np.array([0.0, 0.5])  # along the brow, nothing of a single point's motion; across it, half
     return np.asarray((whole + share * (brows - whole)).reshape(len(offsets), 10, 2))
