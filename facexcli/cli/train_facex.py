@@ -40,6 +40,10 @@ DropOption = Annotated[
     typer.Option("--drop", min=0, max=1, metavar="S", help="share that is told nothing, for guidance (0.1)"),
 ]
 RateOption = Annotated[float | None, typer.Option("--lr", metavar="F", help="learning rate; by configuration")]
+CooldownOption = Annotated[
+    float | None,
+    typer.Option("--cooldown", min=0, max=1, metavar="S", help="last share of --steps, learning ever more slowly (0)"),
+]
 EmaOption = Annotated[float | None, typer.Option("--ema", metavar="F", help="how slow the average is (0.9999)")]
 PublicOption = Annotated[
     list[str] | None, typer.Option("--train", metavar="PART", help="train unet or clip of sd15, sd21 too; repeatable")
@@ -90,6 +94,7 @@ def train_facex(
     lr: RateOption = None,
     outside: OutsideOption = None,
     drop: DropOption = None,
+    cooldown: CooldownOption = None,
     ema: EmaOption = None,
     half: HalfOption = None,
     train_too: PublicOption = None,
@@ -120,7 +125,8 @@ def train_facex(
     given = {
         "config": config, "task": task, "augment": augment, "reference": reference, "steps": steps, "minutes": minutes,
         "seed": seed, "batch_size": batch_size, "accumulate": accumulate, "lr": lr, "outside": outside, "drop": drop,
-        "ema": ema, "half": half, "views": views, "frames": frames, "validate_every": validate_every,
+        "cooldown": cooldown, "ema": ema, "half": half, "views": views, "frames": frames,
+        "validate_every": validate_every,
     }  # fmt: skip
     for folder in (data, also_judge):
         if folder is not None and not folder.is_dir():

@@ -82,7 +82,8 @@ def run_training(
     left = None if recipe.minutes is None else recipe.minutes - (time.monotonic() - started_s) / 60
     assert recipe.lr is not None
     options = TrainingOptions(
-        recipe.steps, recipe.batch_size, recipe.accumulate, recipe.lr, ema_decay=recipe.ema, seed=recipe.seed,
+        recipe.steps, recipe.batch_size, recipe.accumulate, recipe.lr, cooldown=recipe.cooldown,
+        ema_decay=recipe.ema, seed=recipe.seed,
         minutes=left, validate_every=recipe.validate_every, resume=resume, anew=anew, device=device,
         told=f"{config.name}, {recipe.told}", processes=_loaders(on_cuda=on_cuda) if loaders is None else loaders,
     )  # fmt: skip

@@ -61,9 +61,10 @@ class TrainingOptions:
 
     steps: updates in all, those of earlier runs included. minutes: this run ends after so many, whatever is left; None
     for no limit. batch_size: samples of one pass on one device; `accumulate` passes make an update. warmup_steps: the
-    learning rate grows to its value over so many. resume: go on with what OUT has; anew: with its counters alone, by an
-    optimizer that begins anew, since the network has the weights already. told: see `Counters`. workers: threads that
-    make batches, or where there are any, processes.
+    learning rate grows to its value over so many. cooldown: it falls to nothing over the last share of the steps.
+    resume: go on with what OUT has; anew: with its counters alone, by an optimizer that begins anew, since the network
+    has the weights already. told: see `Counters`. workers: threads that make batches, or where there are any,
+    processes.
     """
 
     steps: int
@@ -71,6 +72,7 @@ class TrainingOptions:
     accumulate: int = 1
     learning_rate: float = 1e-4
     warmup_steps: int = 100
+    cooldown: float = 0.0
     weight_decay: float = 0.01
     ema_decay: float = 0.9999
     clip_norm: float = 1.0
@@ -215,7 +217,7 @@ class _Run:
         """One update; its loss, still on the device, so that nothing waits for it."""
         options, device = self._options, self._accelerator.device
         for group in self._optimizer.param_groups:
-            group["lr"] = options.learning_rate * min(1.0, (step - self._warm_from) / max(1, options.warmup_steps))
+            group["lr"] = self._rate(step)
         self._random.manual_seed(noise_key(options.seed, self._accelerator.process_index, step, "noise") >> 1)
         self._set_mode(training=True)
         total = torch.zeros((), device=device)
@@ -237,6 +239,14 @@ class _Run:
             ) from error
         self._average.update(step)
         return total / len(batches)
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of a step: up, level, and in a straight line down to the end (as in Hägele et al., "Scaling
+        laws and compute-optimal training beyond fixed training durations", 2024)."""
+        options = self._options
+        warm = (step - self._warm_from) / max(1, options.warmup_steps)
+        left = (options.steps + 1 - step) / max(1.0, options.cooldown * options.steps)
+        return options.learning_rate * min(1.0, warm, left if options.cooldown else 1.0)
 
     def _set_mode(self, *, training: bool) -> None:
         """Dropout and the like, on or off."""

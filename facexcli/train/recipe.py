@@ -32,9 +32,10 @@ class TrainingRecipe(BaseModel):
     """What a training is. None stands for what suits the configuration (`settled`).
 
     config: a name, or a TOML file. network: fields of `FaceXConfig` that are other than there. drop: share of samples
-    whose conditions are taken away, for guidance; 1 trains a network that is told nothing but its reference. minutes:
-    of a run, preparation included. half: weights are written in half precision. variants: by name, what others have in
-    the place of this one's keys (`facex bench train`).
+    whose conditions are taken away, for guidance; 1 trains a network that is told nothing but its reference. cooldown:
+    the last share of the steps, over which the learning rate falls to nothing. minutes: of a run, preparation included.
+    half: weights are written in half precision. variants: by name, what others have in the place of this one's keys
+    (`facex bench train`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +53,7 @@ class TrainingRecipe(BaseModel):
     lr: float | None = Field(default=None, gt=0)
     outside: float | None = Field(default=None, ge=0, le=1)
     drop: float = Field(default=0.1, ge=0, le=1)
+    cooldown: float = Field(default=0.0, ge=0, le=1)
     ema: float = Field(default=0.9999, ge=0, lt=1)
     steps: int = Field(default=20_000, ge=1)
     minutes: float | None = Field(default=None, ge=0)

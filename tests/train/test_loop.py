@@ -77,6 +77,19 @@ def test_a_training_taken_up_again_equals_one_that_was_never_stopped(tmp_path: P
     assert [row["step"] for row in first] == [0, 5, 10, 15, 20]
 
 
+def test_the_learning_rate_rises_holds_and_falls_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = []
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    train(Doubling(), tmp_path, replace(OPTIONS, learning_rate=1.0, warmup_steps=4, cooldown=0.25), SilentReporter())
+    assert rates == pytest.approx([0.25, 0.5, 0.75, *[1.0] * 13, 0.8, 0.6, 0.4, 0.2])
+
+
 def test_what_is_frozen_stays_and_what_is_trained_learns(tmp_path: Path) -> None:
     trainable = Doubling()
     frozen = trainable.network[0].weight.clone()
