@@ -46,15 +46,16 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def with_motion(config: FaceXConfig, last: Path | None = None) -> FaceXConfig:
+def with_motion(config: FaceXConfig, begun: Path | None = None) -> FaceXConfig:
     """The configuration with the face model whose coefficients it is trained on, for the checkpoint to remember.
 
-    last: a checkpoint that is gone on with, which knows already; else it is the one that is installed. Raises
-    WeightsError for one that cannot be read.
+    begun: a checkpoint that is gone on with or begun from, or a folder with one, which knows already; where there is
+    none, it is the face model that is installed. Raises WeightsError for a checkpoint that cannot be read.
     """
     if config.perception == "embedded" or config.motion != "auto":
         return config
-    named = motion_name(config if last is None else read_config(last))
+    file = begun / CHECKPOINT if begun is not None and begun.is_dir() else begun
+    named = motion_name(read_config(file) if file is not None and file.is_file() else config)
     return FaceXConfig.model_validate({**config.model_dump(), "motion": named})
 
 

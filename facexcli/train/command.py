@@ -63,7 +63,7 @@ def run_training(
     """
     started_s = time.monotonic()
     config = chosen_config(recipe.config, {**recipe.network, "reference": recipe.reference})
-    config = with_motion(config, places.out / LAST if resume and (places.out / LAST).is_file() else None)
+    config = with_motion(config, places.out / LAST if resume and (places.out / LAST).is_file() else places.init)
     _check_public(config, public)
     recipe = recipe.settled(embedded=config.perception == "embedded")
     faces, others = prepared_faces(recipe, config, places, reporter, limit, workers)

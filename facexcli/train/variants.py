@@ -9,7 +9,7 @@ from facexcli.engines.facex.checkpoint import load_checkpoint
 from facexcli.engines.facex.cost import flop_of_stages
 from facexcli.errors import UsageError, unknown_name
 from facexcli.events import Informed
-from facexcli.train.begin import changed, chosen_config
+from facexcli.train.begin import changed, chosen_config, with_motion
 from facexcli.train.command import LAST, prepared_faces, run_training, trainable_of
 from facexcli.train.loop import PROGRESS
 from facexcli.train.recipe import recipe_of
@@ -87,7 +87,7 @@ def compare_variants(
 
 
 def _judged(name: str, recipe: TrainingRecipe, base: TrainingRecipe, places: Places, reporter: Reporter) -> Variant:
-    config = chosen_config(recipe.config, recipe.network)
+    config = with_motion(chosen_config(recipe.config, recipe.network), places.out / LAST)
     faces, _ = prepared_faces(recipe, config, places, reporter)
     network = load_checkpoint(places.out / LAST)
     embedded = config.perception == "embedded"

@@ -16,6 +16,7 @@ pytest.importorskip("safetensors")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from facexcli.affine import transform_points  # noqa: E402
+from facexcli.engines.facex.backbone import CHECKPOINT  # noqa: E402
 from facexcli.engines.facex.checkpoint import FORMAT, VERSION, _parsed  # noqa: E402
 from facexcli.engines.facex.config import MOTION_SIZES, PRESETS, FaceXConfig  # noqa: E402
 from facexcli.engines.facex.deep3d import (  # noqa: E402
@@ -28,9 +29,13 @@ from facexcli.engines.facex.deep3d import (  # noqa: E402
 )
 from facexcli.engines.facex.extractors import extractor_names, motion_name, open_decomposer  # noqa: E402
 from facexcli.engines.resnet import ResNet50  # noqa: E402
-from facexcli.errors import WeightsError  # noqa: E402
+from facexcli.errors import InputError, WeightsError  # noqa: E402
+from facexcli.events import SilentReporter  # noqa: E402
 from facexcli.faces.align import crop_from_frame, take_crop  # noqa: E402
+from facexcli.train import command, variants  # noqa: E402
 from facexcli.train.begin import with_motion  # noqa: E402
+from facexcli.train.command import LAST, Places  # noqa: E402
+from facexcli.train.recipe import recipe_of  # noqa: E402
 from facexcli.types import Array, Crop  # noqa: E402
 from facexcli.weights.store import Store  # noqa: E402
 
@@ -203,8 +208,26 @@ def test_a_training_that_goes_on_keeps_to_its_coefficients(tmp_path: Path, monke
     sd15 = PRESETS["sd15"]
     assert with_motion(sd15).motion == NAME and with_motion(PRESETS["tiny"]).motion == "auto"
     begun = sd15.model_copy(update={"motion": "landmarks"}).model_dump_json()
-    save_file({}, str(tmp_path / "last.safetensors"), {"format": FORMAT, "version": str(VERSION), "config": begun})
-    assert with_motion(sd15, tmp_path / "last.safetensors").motion == "landmarks"
+    told = {"format": FORMAT, "version": str(VERSION), "config": begun}
+    for name in (LAST, CHECKPOINT):
+        save_file({}, str(tmp_path / name), told)
+    assert with_motion(sd15, tmp_path / LAST).motion == "landmarks"
+    assert with_motion(sd15, tmp_path / "none").motion == NAME and with_motion(sd15, tmp_path.parent).motion == NAME
+    prepared: list[str] = []
+
+    def note(recipe: object, config: FaceXConfig, *_: object) -> None:
+        prepared.append(config.motion)
+        raise InputError("no more is asked")
+
+    monkeypatch.setattr(command, "prepared_faces", note)
+    monkeypatch.setattr(variants, "prepared_faces", note)
+    recipe, reporter = recipe_of({"config": "sd15"}, ""), SilentReporter()
+    for begun_from in (tmp_path, tmp_path / CHECKPOINT):
+        with pytest.raises(InputError):
+            command.run_training(recipe, Places(tmp_path, tmp_path / "out", tmp_path, begun_from), reporter)
+    with pytest.raises(InputError):
+        variants._judged("base", recipe, recipe, Places(tmp_path, tmp_path, tmp_path), reporter)
+    assert prepared == ["landmarks"] * 3
 
 
 def test_checkpoints_from_before_there_was_a_choice_keep_to_landmarks(tmp_path: Path) -> None:
