@@ -181,7 +181,7 @@ def _read(path: Path) -> str:
 def _parse(text: str, origin: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{origin}: not TOML: {error}", "see `facex presets show balanced` for an example") from error
 
 

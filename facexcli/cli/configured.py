@@ -15,6 +15,7 @@ def progress_in_files() -> str | None:
     Raises nothing: that a file cannot be read is for those to say who need it.
     """
     for path in (Path(PROJECT_FILE), user_folder() / USER_FILE):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # no file, no TOML, no such key, no table
+        # No file; no TOML, or brackets beyond measure; no such key; no table.
+        with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
             return str(tomllib.loads(path.read_text("utf-8"))["talk"]["progress"])
     return None

@@ -137,9 +137,10 @@ def _wrong_tensors(item: Entry, file: str, path: Path) -> str:
             header: Mapping[str, Any] = json.loads(stream.read(length))
             shapes = {name: list(about["shape"]) for name, about in header.items() if name != "__metadata__"}
             end = max((about["data_offsets"][1] for name, about in header.items() if name != "__metadata__"), default=0)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            missing = 8 + length + end - path.stat().st_size
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return "it is no safetensors file"
-        if (missing := 8 + length + end - path.stat().st_size) > 0:
+        if missing > 0:
             return f"it is cut short by {missing} bytes"
     for name, wanted in item.facts.get("tensors", {}).get(file, {}).items():
         if name not in shapes:

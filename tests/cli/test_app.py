@@ -185,7 +185,7 @@ def test_the_command_line_has_the_last_word_on_how_errors_are_told(facex: Facex,
         assert facex("swap", option, "--fether", "1").stderr.startswith("facex: error: ")
     Path("facex.toml").write_text("[talk]\nprogress = 'plain'")
     assert facex("swpa").stderr.startswith("facex: error: ")
-    for nothing_said in ("talk = 3", "[talk"):
+    for nothing_said in ("talk = 3", "[talk", f"talk = {'[' * 999}"):
         Path("facex.toml").write_text(nothing_said)
         assert "facex.toml" in json.loads(facex("swap", "a.jpg", "b.mp4").stderr)["message"]
 

@@ -60,6 +60,20 @@ def test_tensors_that_are_cut_short_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        '{"x": {"shape": [1], "data_offsets": ["0", "4"]}}',
+        '{"x": {"shape": [1], "data_offsets": [0, [4]]}}',
+        "[" * 9999,
+    ],
+)
+def test_headers_of_nonsense_are_no_safetensors(tmp_path: Path, header: str) -> None:
+    (tmp_path / "x").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    told = wrong_kind(catalog()["face_adapter"], "net_id2token.safetensors", tmp_path / "x")
+    assert told == "it is no safetensors file"
+
+
+@pytest.mark.parametrize(
     ("made", "found"),
     [({"size_px": 256}, "1 x 3 x 256 x 256"), ({"embedding": 256}, "1 x 256")],
     ids=["another size", "another embedding"],
