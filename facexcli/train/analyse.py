@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from facexcli.engines.facex.extractors import open_decomposer
-from facexcli.errors import FacexError, NoFaceError
+from facexcli.errors import FacexError, NoFaceError, WeightsError
 from facexcli.faces.dlib_backend import DlibAnalyzer
 from facexcli.faces.embed import embedding_distance, unit
 from facexcli.faces.source import find_source_face
@@ -55,7 +55,8 @@ class ShardOrder:
 def make_shard(order: ShardOrder) -> tuple[list[PreparedFile], list[Skipped]]:
     """Analyse files and write their shard, or read what an earlier run wrote; what cannot be read is skipped.
 
-    Raises OutputError, OSError and SafetensorError where the shard cannot be written.
+    Raises OutputError, OSError and SafetensorError where the shard cannot be written; WeightsError for an extractor
+    that is missing or damaged, which is no file's fault.
     """
     known = read_shard(order.path)
     if known is not None:
@@ -67,6 +68,8 @@ def make_shard(order: ShardOrder) -> tuple[list[PreparedFile], list[Skipped]]:
     for file in order.files:
         try:
             kind, views = views_of(order, file)
+        except WeightsError:
+            raise
         except FacexError as error:
             skipped.append(Skipped(file.name, error.message.removeprefix(f"{order.folder / file.name}: ")))
             continue

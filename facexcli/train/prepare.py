@@ -49,8 +49,8 @@ def prepare(data: Path, out: Path, config: FaceXConfig, how: Preparation, report
     """Analyse all files of `data` into shards in `out`, or take those that are there already for the same files.
 
     Files that cannot be read, or show no face, are skipped, counted and listed. What an interrupted preparation has
-    done is kept. Raises InputError where nothing is
-    left, OutputError where `out` cannot be written.
+    done is kept. Raises InputError where nothing is left, OutputError where `out` cannot be written, WeightsError for
+    an extractor that is missing or damaged.
     """
     files = find_sources(data, how.limit)
     recipe = [VERSION, config.size_px, extractor_names(config), how.views, how.frames, how.seed]

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from facexcli.engines.facex.config import PRESETS
-from facexcli.errors import InputError
+from facexcli.errors import InputError, WeightsError
 from facexcli.train.analyse import ShardOrder
 from facexcli.train.pairs import split
 from facexcli.train.prepare import in_processes, prepare
@@ -77,6 +77,16 @@ def test_people_are_held_out_as_a_whole_and_always_the_same(prepared: Any, peopl
     assert held_out(names[:1000]) == chosen & set(names[:1000])
     sources = {file.name: file.person for file in find_sources(people)}
     assert sources["009_neutral.jpg"] == sources["009_smiling.jpg"] != sources["033_neutral.jpg"]
+
+
+def test_a_missing_extractor_is_told_and_blamed_on_no_file(
+    people: Path, how: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEX_HOME", str(tmp_path))  # without any weights
+    monkeypatch.setattr("facexcli.train.prepare.ProcessPoolExecutor", _SameProcess)
+    with pytest.raises(WeightsError, match="ArcFace"):
+        prepare(people, tmp_path / "out", PRESETS["sd15"], how, Heard())
+    assert not list((tmp_path / "out").iterdir()), "a later preparation would take it for done"
 
 
 def test_folders_without_data_are_told(tmp_path: Path, how: Any) -> None:
