@@ -53,12 +53,14 @@ def repair_track(track: Track, frame_rate: Fraction | float, misfit: Misfit, *, 
     """
     faces, indices = track.faces, np.array(track.frame_indices)
     longest = max(1, round(float(frame_rate) * _LONGEST_S))
-    bad = np.concatenate([~np.isfinite(faces.landmarks_px[part]).all(axis=(1, 2)) for part in in_parts(len(faces))])
-    if bad.all():
+    lost = np.concatenate([~np.isfinite(faces.landmarks_px[part]).all(axis=(1, 2)) for part in in_parts(len(faces))])
+    if lost.all():
         raise ValueError(f"track {track.id} has no finite landmarks")
-    bridged = _Bridged(faces.landmarks_px, indices, bad)
+    bridged = _Bridged(faces.landmarks_px, indices, lost)
     misfits = np.concatenate([misfit(bridged.part(part.start, part.stop)) for part in in_parts(len(faces))])
-    bad = bad | _misfitting(misfits, max(longest + 1, round(float(frame_rate) * _SURROUNDINGS_S)), longest)
+    bad = lost | _misfitting(misfits, max(longest + 1, round(float(frame_rate) * _SURROUNDINGS_S)), longest)
+    if bad.all():  # those that fit badly are all that tells of the lost ones
+        bad = lost.copy()
     bad |= _jumping(_Bridged(faces.landmarks_px, indices, bad), indices, longest)
     if not bad.any():
         return track

@@ -99,7 +99,7 @@ def _brightened(rgb: Array, own: Array, wanted: Array, share: Array) -> tuple[Ar
     )
     curve, fair_tone, dark_tone, share = (cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in fields)
     odds, least, dark = cv2.split(curve)
-    luma = _luma(rgb)
+    luma = np.maximum(_luma(rgb), 0)  # sharpness undershoots beside an edge, and the curve has a pole below black
     shade = luma / dark
     steepness = 1 / (1 + (odds - 1) * luma)
     lit = odds * luma * steepness

@@ -158,3 +158,11 @@ def test_repairs_move_with_the_picture(scale: float, shift: float, index: int) -
     assert repaired(mended) == repaired(expected)
     for one, other in zip(mended.faces, expected.faces, strict=True):
         np.testing.assert_allclose(one.landmarks_px, other.landmarks_px * scale + shift, atol=2e-3 * (1 + scale))
+
+
+def test_lost_faces_between_two_that_fit_badly_are_finite_all_the_same():
+    landmarks = np.tile(MEAN_SHAPE * WIDTH_PX + (200, 100), (9, 1, 1))
+    landmarks[1:-1] = np.nan
+    mended = repair_track(make_track(landmarks), 25, lambda faces: np.repeat((1.0, 0.0, 1.0), (1, len(faces) - 2, 1)))
+    assert np.isfinite(mended.faces.landmarks_px).all()
+    assert repaired(mended) == list(range(1, 8))

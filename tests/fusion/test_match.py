@@ -91,6 +91,13 @@ def test_black_stays_dark_when_skin_is_brightened():
     assert match_light(patch, plain(FAIR), weight, 20)[SIZE_PX // 2, SIZE_PX // 2].max() < 0.1
 
 
+@pytest.mark.parametrize("below", [0.01, 0.02, 0.03, 0.04])
+def test_black_that_sharpness_undershot_stays_black(below):
+    patch, weight = with_spot((0.1, 0.08, 0.06), (-below, -below, -below))
+    spot = match_light(patch, plain((0.95, 0.85, 0.75)), weight, 20)[SIZE_PX // 2, SIZE_PX // 2]
+    assert -0.2 < spot.min() <= spot.max() <= 0
+
+
 def test_texture_does_not_grow_as_the_ratio_does():
     patch, ratio = texture(5) * np.float32(0.4), 3.5
     matched = match_light(patch, patch * np.float32(ratio), np.ones((SIDE, SIDE), np.float32), 20)
