@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from io import SEEK_END, BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -77,13 +78,13 @@ def load_analysis(path: Path, media_path: Path) -> Analysis:
     analysis, is of another version, or contradicts itself; the message names the place.
     """
     with ExitStack() as stack:
-        file = _opened(path, stack)
+        file, size = _opened(path, stack)
         try:
             document = _parsed(file.text)
             if document.fingerprint != fingerprint(media_path):
                 raise InputError(f"{path} was made for another file than {media_path}: for {document.media!r}",
                                  "run `facex faces --save` on this file")  # fmt: skip
-            check_room(document, path.stat().st_size)
+            check_room(document, size)
             return _analysis(document, file, media_path)
         except ValueError as error:
             raise UsageError(f"{path}: {error}", _HINT) from error
@@ -91,12 +92,17 @@ def load_analysis(path: Path, media_path: Path) -> Analysis:
             raise _unreadable(path, error.strerror) from error
 
 
-def _opened(path: Path, stack: ExitStack) -> PackedFile:
-    """Closed by `stack`. Raises InputError."""
+def _opened(path: Path, stack: ExitStack) -> tuple[PackedFile, int]:
+    """The file, closed by `stack`, and how many bytes it has. Raises InputError."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        file: BinaryIO = stack.enter_context(path.open("rb"))
+        if not file.seekable():
+            file = BytesIO(file.read(_LARGEST_BYTES + 1))  # a pipe, which is read but once
+        size = file.seek(0, SEEK_END)
+        if size > _LARGEST_BYTES:
             raise InputError(f"{path}: too large for an analysis", _HINT)
-        return PackedFile(stack.enter_context(path.open("rb")))
+        file.seek(0)
+        return PackedFile(file), size
     except OSError as error:
         raise _unreadable(path, error.strerror) from error
     except UnicodeDecodeError as error:

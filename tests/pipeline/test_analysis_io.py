@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -86,6 +88,17 @@ def test_an_analysis_survives_the_file_bit_for_bit(analysis: Analysis, talking_c
         assert_same_faces(one, other)
     save_analysis(after, tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_an_analysis_comes_through_a_pipe(saved: Path, analysis: Analysis, talking_clip: Path, tmp_path: Path) -> None:
+    """As a shell's `--analysis <(...)` gives it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(saved.read_bytes(),))
+    writer.start()
+    (read,) = load_analysis(pipe, talking_clip).tracks
+    writer.join()
+    np.testing.assert_array_equal(read.faces.landmarks_px, analysis.tracks[0].faces.landmarks_px)
 
 
 def test_a_still_survives_too(portrait: Path, tmp_path: Path) -> None:
