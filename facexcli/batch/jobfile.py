@@ -117,7 +117,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _toml(path: Path, text: str, problems: list[Problem]) -> Iterator[Row]:
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not TOML: {error}", _FORMAT_HINT) from error
     for name in content:
         if name not in ("defaults", "job"):
@@ -175,7 +175,7 @@ def _json_lines(path: Path, text: str, problems: list[Problem]) -> Iterator[Row]
         where = f"{path}, line {number}"
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(Problem(where, f"not JSON: {error}", "write one object a line"))
             continue
         if isinstance(value, dict):

@@ -239,6 +239,8 @@ def test_a_mistake_that_many_rows_share_is_told_once() -> None:
     [
         ("jobs.txt", "", UsageError, "suffix"),
         ("jobs.toml", "[[job", UsageError, "not TOML"),
+        ("jobs.toml", "job = " + "[" * 999, UsageError, "not TOML"),
+        ("jobs.jsonl", "[" * 9999, JobsError, "1 problem"),
         ("jobs.toml", "job = 3", UsageError, "[[job]]"),
         ("jobs.toml", "[defaults]", UsageError, "no job"),
         ("jobs.csv", 'source,target\n"a', UsageError, "line 2: not CSV"),
