@@ -6,6 +6,7 @@ Nothing in a file is believed: it may have been edited, cut off, made for anothe
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -48,7 +49,8 @@ def _document(analysis: Analysis) -> Document:
     """The plain facts of an analysis."""
     sizes = [len(track.embedding) for track in analysis.tracks if track.embedding is not None]
     return Document(
-        media=analysis.media.path.name,
+        # A name need not be text; this one is only shown.
+        media=os.fsencode(analysis.media.path.name).decode("utf-8", "replace"),
         fingerprint=fingerprint(analysis.media.path),
         analyzer=analysis.analyzer,
         trim=analysis.trim,

@@ -101,6 +101,15 @@ def test_an_analysis_comes_through_a_pipe(saved: Path, analysis: Analysis, talki
     np.testing.assert_array_equal(read.faces.landmarks_px, analysis.tracks[0].faces.landmarks_px)
 
 
+def test_a_clip_whose_name_is_no_text_is_saved_too(analysis: Analysis, tmp_path: Path) -> None:
+    clip = tmp_path / os.fsdecode(b"cl\xffip.mp4")
+    clip.symlink_to(analysis.media.path)
+    path = tmp_path / "a.json"
+    save_analysis(replace(analysis, media=replace(analysis.media, path=clip)), path)
+    assert json.loads(path.read_text("utf-8"))["media"] == "cl\ufffdip.mp4"
+    assert len(load_analysis(path, clip).tracks) == len(analysis.tracks)
+
+
 def test_a_still_survives_too(portrait: Path, tmp_path: Path) -> None:
     before = analyse(portrait)
     save_analysis(before, tmp_path / "still.json")
