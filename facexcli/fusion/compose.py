@@ -48,7 +48,8 @@ class Look:
 class Composite:
     """rgb float32 (S, S, 3) and alpha float32 (S, S), both in 0..1, in crop pixels; alpha is 0 along the rim.
 
-    `rgb` means nothing where it is far from where alpha is more than 0.
+    Both are C-contiguous, for a mark to be added in place. `rgb` means nothing where it is far from where alpha is more
+    than 0.
     """
 
     rgb: Array
@@ -72,7 +73,7 @@ def compose(
     """
     strength = np.float32(look.strength)
     if recipe.moves or patch.outlined:
-        return Composite(np.clip(patch.rgb, 0, 1), _without_rim(patch.alpha * strength))
+        return Composite(np.clip(patch.rgb, 0, 1, order="C"), _without_rim(patch.alpha * strength))
     unit = face_unit_px(canvas.landmarks_px)
     near = _around_face(canvas, unit)
     landmarks = canvas.landmarks_px - near.origin_xy

@@ -1,9 +1,13 @@
 """Composites: nothing outside the face, the canvas's light inside it, and whatever covers it in front."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from facexcli.fusion.compose import Composite, Look, compose
+from facexcli.fusion.watermark import add_mark
+from facexcli.fusion.watermark_waves import PUBLIC_KEY, make_dither
 from facexcli.recipes import recipe_named, with_regions
 from facexcli.types import Array, Crop, Patch
 
@@ -83,6 +87,17 @@ def test_a_moving_patch_is_painted_as_it_is(painted):
     composite = compose(crop, patch, REENACT, Look())
     np.testing.assert_array_equal(composite.rgb, patch.rgb)
     np.testing.assert_array_equal(composite.alpha, alpha)
+
+
+@pytest.mark.parametrize("recipe", [REENACT, SWAP], ids=["reenact", "swap"])
+def test_a_picture_that_lies_plane_by_plane_can_be_marked(painted, recipe):
+    """Networks give their channels one after the other; OpenCV cannot write into such a layout."""
+    canvas, patch = painted(), flat_patch(256, (0.5, 0.4, 0.3))
+    planar = replace(patch, rgb=np.ascontiguousarray(patch.rgb.transpose(2, 0, 1)).transpose(1, 2, 0))
+    made = [compose(canvas, each, recipe, Look()) for each in (patch, planar)]
+    for composite in made:
+        add_mark(composite.rgb, composite.alpha, canvas.rgb, np.eye(3), make_dither(PUBLIC_KEY, 1))
+    np.testing.assert_array_equal(made[1].rgb, made[0].rgb)
 
 
 def test_inputs_are_left_alone(painted):
