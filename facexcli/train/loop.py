@@ -185,7 +185,7 @@ class _Run:
             self._tell_progress(first)
         self._reporter.emit(StageFinished(_STAGE, self._counters.step - first, self._wall_s()))
         self._reporter.emit(
-            Informed(how_far(self._counters, options.steps, self._counters.step - first, self._wall_s()))
+            Informed(self._counters.how_far(options.steps, self._counters.step - first, self._wall_s()))
         )
         return TrainingResult(self._counters, mean_loss, ended)
 
@@ -333,16 +333,6 @@ class _Run:
             self._told_s = now
             done = self._counters.step
             self._reporter.emit(StageAdvanced(_STAGE, done, (done - first) / max(now - self._started_s, 1e-3)))
-
-
-def how_far(counters: Counters, steps: int, made: int, wall_s: float) -> str:
-    """In words, after a run that `made` steps in `wall_s`."""
-    told = f"step {counters.step} of {steps} ({counters.step / steps:.1%}), {counters.samples} samples"
-    if counters.best_step:
-        told += f"; best score {counters.best_score:.2f}, at step {counters.best_step}"
-    if made and counters.step < steps:
-        told += f"; about {(steps - counters.step) * wall_s / made / 60:.0f} minutes left at this pace"
-    return told
 
 
 def _accelerator(options: TrainingOptions) -> Any:

@@ -37,6 +37,15 @@ class Counters:
     wall_s: float = 0.0
     told: str = ""
 
+    def how_far(self, steps: int, made: int, wall_s: float) -> str:
+        """Of `steps` in all, in words, after a run that `made` so many in `wall_s`."""
+        told = f"step {self.step} of {steps} ({self.step / steps:.1%}), {self.samples} samples"
+        if self.best_step:
+            told += f"; best score {self.best_score:.2f}, at step {self.best_step}"
+        if made and self.step < steps:
+            told += f"; about {(steps - self.step) * wall_s / made / 60:.0f} minutes left at this pace"
+        return told
+
 
 class MovingAverage:
     """The exponential moving average of the trained parameters (Polyak averaging), with a warm-up.

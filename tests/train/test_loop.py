@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from facexcli.errors import DeviceError, InputError, Interrupted, OutputError, UsageError
 from facexcli.events import SilentReporter
-from facexcli.train.loop import TrainingOptions, how_far, train
+from facexcli.train.loop import TrainingOptions, train
 from facexcli.train.metrics import read_metrics
 from facexcli.train.state import Counters
 from facexcli.train.trainable import Verdict
@@ -185,7 +185,7 @@ def test_what_fails_in_a_process_reaches_the_caller(tmp_path: Path) -> None:
 
 def test_a_run_says_how_far_it_is() -> None:
     counters = Counters(50, 400, 12.5, 40)
-    assert how_far(counters, 200, 10, 60) == (
+    assert counters.how_far(200, 10, 60) == (
         "step 50 of 200 (25.0%), 400 samples; best score 12.50, at step 40; about 15 minutes left at this pace"
     )
-    assert "left" not in how_far(counters, 50, 10, 60)
+    assert "left" not in counters.how_far(50, 10, 60)
